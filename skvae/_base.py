@@ -1,0 +1,396 @@
+"""The shell that the estimators share: validate, train, fitted attributes, transform."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from torch import Tensor
+
+from ._device import inference_dtype, resolve_device
+from ._modules import ACTIVATIONS, VAE
+from ._net import Checkpoint, EpochNet, train
+from ._rows import chunk_rows
+from ._seeds import Streams, entropy_of
+from ._training import (
+    Model,
+    Settings,
+    finish,
+    fit_model,
+    linear_start,
+    set_start,
+    start_model,
+)
+from ._validation import (
+    checked_hidden_dims,
+    float_dtypes,
+    from_torch,
+    normalised_activation,
+)
+
+_HISTORY_KEYS = (
+    "epoch",
+    "train_loss",
+    "train_recon_loss",
+    "train_kl_loss",
+    "valid_loss",
+    "valid_recon_loss",
+    "valid_kl_loss",
+    "valid_elbo",
+    "kld_weight",
+    "dur",
+)
+
+
+@contextmanager
+def _unchanged_on_failure(estimator):
+    """Put an estimator's attributes back if fitting it fails or is interrupted."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Fitting, coding and reconstructing, for every autoencoder of the package.
+
+    Subclasses define ``__init__`` with the parameters that :meth:`_settings` reads, and
+    ``_parameter_constraints``.
+    """
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Fit the model to X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Training rows, at least two. Computation is in float32. Sparse X and memory
+            maps are densified, or read, a minibatch at a time.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is invalid; before any training.
+        FloatingPointError
+            If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
+            leaves the estimator as it was before the call.
+        """
+        with _unchanged_on_failure(self):
+            warm = self.warm_start and hasattr(self, "_model")
+            X = self._validated(X, reset=not warm, min_rows=2)
+            settings = self._settings(X.shape[1])
+            if warm:
+                self._check_same_architecture(settings)
+            model = fit_model(
+                X,
+                settings,
+                self._next_streams(fresh=not warm),
+                feature_names=getattr(self, "feature_names_in_", None),
+                previous=self._model if warm else None,
+            )
+            self._commit(model, X.dtype)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Train for one epoch on X, going on from where the last call ended.
+
+        For data that comes in chunks: there is no early stopping and no schedule of the
+        learning rate. The first call sets the units and the linear path from its rows,
+        so give it a chunk that represents the data.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            A chunk of rows; the first at least two, later ones at least one.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+        """
+        with _unchanged_on_failure(self):
+            first = not hasattr(self, "_model")
+            X = self._validated(X, reset=first, min_rows=2 if first else 1)
+            settings = self._settings(X.shape[1])
+            streams = self._next_streams(fresh=first)
+            if first:
+                names = getattr(self, "feature_names_in_", None)
+                model, variance = start_model(X, settings, streams, names)
+                if settings.linear_path:
+                    everything = np.arange(X.shape[0])
+                    set_start(
+                        model.net,
+                        linear_start(X, everything, model, settings, variance, streams),
+                    )
+            else:
+                self._check_same_architecture(settings)
+                model = copy.copy(self._model)
+            rows = model.rows(X)
+            checkpoint = Checkpoint(model.net)
+            try:
+                train(model.net, rows, None, epochs=1, streams=streams)
+            except BaseException:
+                checkpoint.restore()
+                raise
+            finish(model, model.net.criterion_.noise_variance.item(), rows)
+            model.best_epoch = len(model.net.history)
+            self._commit(model, X.dtype)
+        return self
+
+    def transform(self, X):
+        """Code X: the posterior mean of every row.
+
+        Deterministic: no draw, no dropout, running statistics.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to code.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, latent_dim)
+            Codes, in the units of X (or of the prior, if ``whiten``); float64 if X is
+            float64, else float32.
+        """
+        parts = [mean for mean in self._posterior_means(X)]
+        return np.concatenate(parts) * self._code_units(parts[0].dtype)
+
+    def inverse_transform(self, X):
+        """Reconstruct rows from codes, as :meth:`transform` gives them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, latent_dim)
+            Codes.
+
+        Returns
+        -------
+        X_original : ndarray of shape (n_samples, n_features)
+            Reconstructions in the units of the training data.
+
+        Raises
+        ------
+        ValueError
+            If the width is not ``latent_dim``.
+        """
+        check_is_fitted(self)
+        Z = check_array(from_torch(X), dtype=float_dtypes(X), input_name="X")
+        if Z.shape[1] != self.module_.latent_dim:
+            raise ValueError(
+                f"X has {Z.shape[1]} columns, but codes of this "
+                f"{type(self).__name__} have {self.module_.latent_dim}."
+            )
+        units = self._code_units(Z.dtype)
+        # A unit that the decoder ignores has codes of 0 and no way back but the prior.
+        Z = np.divide(Z, units, out=np.zeros_like(Z), where=units > 0.0)
+        return self._decode(Z)
+
+    def reconstruct(self, X):
+        """Reconstruct X from its posterior means.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to reconstruct.
+
+        Returns
+        -------
+        X_reconstructed : ndarray of shape (n_samples, n_features)
+            In the units of X; float64 if X is float64, else float32.
+        """
+        return np.concatenate([r for _, r in self._reconstructions(X)])
+
+    def reconstruction_error(self, X, per_feature=False):
+        """Squared error of the reconstruction of X from its posterior means.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to reconstruct.
+        per_feature : bool, default=False
+            Whether to keep the features apart.
+
+        Returns
+        -------
+        error : ndarray of shape (n_samples,) or (n_samples, n_features)
+            Squared error in the squared units of X; averaged over features unless
+            ``per_feature``.
+        """
+        errors = []
+        for x, reconstruction in self._reconstructions(X):
+            error = np.square(x - reconstruction)
+            errors.append(error if per_feature else error.mean(axis=1))
+        return np.concatenate(errors)
+
+    @property
+    def module_(self) -> VAE:
+        """The fitted module; rows go in as ``(X - mean_) / scale_``."""
+        return self.net_.module_
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.module_.latent_dim
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    # -- fitting -----------------------------------------------------------------------
+
+    def _settings(self, n_features: int) -> Settings:
+        """The parameters, checked and resolved."""
+        return Settings(
+            module={
+                "n_features": n_features,
+                "latent_dim": int(self.latent_dim),
+                "hidden_dims": checked_hidden_dims(self.hidden_dims),
+                "activation": normalised_activation(self.activation, ACTIVATIONS),
+                "use_batch_norm": bool(self.use_batch_norm),
+                "dropout_rate": float(self.dropout_rate),
+                "linear_path": self.linear_path is not None,
+            },
+            kld_weight=self._fixed_weight(),
+            linear_path=self.linear_path is not None,
+            lr=float(self.lr),
+            weight_decay=float(self.weight_decay),
+            batch_size=int(self.batch_size),
+            max_epochs=int(self.max_epochs),
+            gradient_clip_val=self.gradient_clip_val,
+            cosine=self.lr_schedule == "cosine",
+            validation_fraction=self.validation_fraction if self.early_stopping else None,
+            n_iter_no_change=int(self.n_iter_no_change),
+            tol=float(self.tol),
+            device=resolve_device(self.device),
+            verbose=int(self.verbose),
+            callbacks=self.callbacks or (),
+        )
+
+    def _fixed_weight(self) -> float | None:
+        """Weight of the KL term, or None where the noise variance is fitted."""
+        raise NotImplementedError
+
+    def _next_streams(self, *, fresh: bool) -> Streams:
+        """Seeds of this call; later calls of one estimator have others."""
+        if fresh:
+            self._entropy = entropy_of(self.random_state)
+            self._n_calls = 0
+        streams = Streams(self._entropy, self._n_calls)
+        self._n_calls += 1
+        return streams
+
+    def _check_same_architecture(self, settings: Settings) -> None:
+        fitted = self.net_.get_params_for("module")
+        changed = [n for n, value in settings.module.items() if fitted[n] != value]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} changed since the last fit, and training cannot "
+                "go on with another architecture; clone the estimator, or fit with "
+                "warm_start=False."
+            )
+
+    def _commit(self, model: Model, dtype: np.dtype) -> None:
+        """Set the fitted attributes, all of them at the end."""
+        self._model = model
+        self._dtype = dtype
+        self.net_: EpochNet = model.net
+        self.mean_ = model.mean
+        self.scale_ = model.scale
+        self.noise_variance_ = model.noise_variance
+        self.code_scale_ = model.code_scale
+        self.best_epoch_ = model.best_epoch
+        self.history_ = [
+            {("epoch_time" if k == "dur" else k): row[k] for k in _HISTORY_KEYS if k in row}
+            for row in model.net.history
+        ]
+        self.n_iter_ = len(self.history_)
+
+    # -- applying ----------------------------------------------------------------------
+
+    def _validated(self, X, *, reset: bool, min_rows: int = 1):
+        X = from_torch(X)
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=float_dtypes(X),
+            ensure_min_samples=min_rows,
+        )
+
+    def _inference_module(self, dtype: torch.dtype) -> VAE:
+        module = self.module_
+        return module if dtype is torch.float32 else copy.deepcopy(module).to(dtype)
+
+    def _device_and_dtype(self, numpy_dtype) -> tuple[torch.device, torch.dtype]:
+        device = torch.device(self.net_.device)
+        return device, inference_dtype(numpy_dtype, device)
+
+    def _chunks(self, X) -> Iterator[tuple[VAE, Tensor]]:
+        """Validated rows of X in the module's units, chunk by chunk."""
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+        _, dtype = self._device_and_dtype(X.dtype)
+        module = self._inference_module(dtype)
+        with torch.no_grad():
+            for x in self._model.rows(X, dtype=dtype, resident=False).chunks():
+                yield module, x
+
+    def _posterior_means(self, X) -> Iterator[np.ndarray]:
+        for module, x in self._chunks(X):
+            yield module.encode(x).mean.cpu().numpy()
+
+    def _reconstructions(self, X) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Chunks of X and their reconstructions, in the units of X."""
+        for module, x in self._chunks(X):
+            yield self._in_units_of_X(x), self._in_units_of_X(module(x))
+
+    def _in_units_of_X(self, x: Tensor) -> np.ndarray:
+        values = x.cpu().numpy()
+        return values * values.dtype.type(self.scale_) + self.mean_.astype(values.dtype)
+
+    def _decode(self, Z: np.ndarray) -> np.ndarray:
+        """Decode latent vectors, in units of the prior."""
+        device, dtype = self._device_and_dtype(Z.dtype)
+        module = self._inference_module(dtype)
+        step = chunk_rows(self.n_features_in_)
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(Z), step):
+                z = torch.as_tensor(Z[start : start + step], dtype=dtype, device=device)
+                parts.append(self._in_units_of_X(module.decode(z)))
+        return np.concatenate(parts)
+
+    def _code_units(self, dtype: np.dtype) -> np.ndarray:
+        """What a unit of a latent dimension is multiplied with, (latent_dim,)."""
+        units = np.ones_like(self.code_scale_) if self.whiten else self.code_scale_
+        return units.astype(dtype)
+
+

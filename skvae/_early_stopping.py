@@ -1,0 +1,68 @@
+"""Keep the epoch that is best on held-out rows, and stop when none has come for long."""
+
+import copy
+
+from skorch.callbacks import Callback
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training at the end of an epoch."""
+
+
+class BestEpoch(Callback):
+    """Restore the best validation epoch; stop after ``patience`` epochs without one.
+
+    The state before the first epoch competes as epoch 0: with a linear path it is
+    probabilistic PCA, so a network that does not help leaves PCA behind.
+
+    Parameters
+    ----------
+    valid : Rows
+    patience : int
+        Epochs without an improvement of more than ``tol`` nats per row.
+    tol : float
+        Smaller improvements still become the best epoch; they do not reset the count.
+    head_start : float
+        Nats per row that an epoch has to beat epoch 0 by.
+
+    Attributes
+    ----------
+    best_epoch_ : int
+    """
+
+    def __init__(self, valid, patience: int, tol: float, head_start: float) -> None:
+        self.valid = valid
+        self.patience = patience
+        self.tol = tol
+        self.head_start = head_start
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
+        self.best_epoch_ = 0
+        self.best_ = net.validate(self.valid)["objective"] - self.head_start
+        self.mark_ = self.best_
+        self.waited_ = 0
+        self.state_ = self._snapshot(net)
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        objective = net.history[-1, "valid_objective"]
+        if objective < self.best_:
+            self.best_ = objective
+            self.best_epoch_ = net.history[-1, "epoch"]
+            self.state_ = self._snapshot(net)
+        self.waited_ += 1
+        if objective < self.mark_ - self.tol:
+            self.mark_ = objective
+            self.waited_ = 0
+        if self.waited_ >= self.patience:
+            raise StopTraining
+
+    def on_train_end(self, net, X=None, y=None, **kwargs) -> None:
+        module, criterion = self.state_
+        net.module_.load_state_dict(module)
+        net.criterion_.load_state_dict(criterion)
+
+    def _snapshot(self, net):
+        return (
+            copy.deepcopy(net.module_.state_dict()),
+            copy.deepcopy(net.criterion_.state_dict()),
+        )

@@ -1,0 +1,112 @@
+"""Closed-form linear VAE, which is probabilistic PCA.
+
+With covariance eigenvalues l_i, eigenvectors u_i and decoder variance s, the optimum of
+a linear VAE (Tipping & Bishop, 1999; Lucas et al., 2019) is, for units with l_i > s,
+
+    posterior mean      sqrt(l_i - s) / l_i  *  u_i' x
+    posterior variance  s / l_i
+    reconstruction      sqrt(l_i - s) u_i z_i
+
+and units with l_i <= s stay at the prior. Its ELBO is tight: it is the log-likelihood
+of probabilistic PCA.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+from sklearn.decomposition import PCA
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+# Entries of X that the decomposition looks at; above it, a random subset of the rows
+# carries the leading components as well and costs a bounded time.
+MAX_ENTRIES = 100_000_000
+
+
+class LinearVAE(NamedTuple):
+    """Maps of a linear VAE on rows that are centred.
+
+    ``encode`` (k, n_features), ``log_var`` (k,), ``decode`` (n_features, k).
+    """
+
+    encode: np.ndarray
+    log_var: np.ndarray
+    decode: np.ndarray
+    noise_variance: float
+
+
+def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (divisor n) of every column, in float64; X may be sparse."""
+    if sparse.issparse(X):
+        mean, variance = mean_variance_axis(X.astype(np.float64, copy=False), axis=0)
+        return mean, variance
+    mean = X.mean(axis=0, dtype=np.float64)
+    # Two passes and no centred copy: X may be a memory map.
+    step = max(1, 4_000_000 // max(1, X.shape[1]))
+    total = np.zeros_like(mean)
+    for start in range(0, len(X), step):
+        total += np.square(X[start : start + step] - mean).sum(axis=0)
+    return np.asarray(mean), np.asarray(total / len(X))
+
+
+def principal_components(
+    X, n_components: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading eigenvalues (divisor n) and eigenvectors (k, n_features) of X.
+
+    X must not be constant; dense X is overwritten. There are fewer components than
+    features and rows, since what is left over is the noise. scikit-learn's ``PCA``
+    picks the solver: a randomised SVD for wide tables, implicit centring for sparse
+    ones.
+    """
+    n_rows, n_features = X.shape
+    k = min(n_components, n_features - 1, n_rows - 1)
+    if k < 1:
+        return np.empty(0), np.empty((0, n_features))
+    if not sparse.issparse(X) and X.size <= MAX_ENTRIES // 10:
+        # The small eigenvalues, which are the noise, drown in float32's rounding.
+        X = np.asarray(X, dtype=np.float64)
+    pca = PCA(k, copy=False, random_state=random_state).fit(X)
+    eigenvalues = pca.explained_variance_.astype(np.float64) * (n_rows - 1) / n_rows
+    return eigenvalues, pca.components_.astype(np.float64)
+
+
+def bounded_index(X, index: np.ndarray, n_components: int) -> np.ndarray:
+    """As many of ``index`` as the decomposition should look at, in ascending order."""
+    per_row = X.nnz / X.shape[0] if sparse.issparse(X) else X.shape[1]
+    n_kept = max(4 * n_components, int(MAX_ENTRIES / max(per_row, 1.0)))
+    return np.sort(index[:n_kept])
+
+
+def residual_variance(
+    total_variance: float, eigenvalues: np.ndarray, n_features: int, floor: float
+) -> float:
+    """Mean of the eigenvalues that were left out: the noise variance of PPCA."""
+    left = total_variance - float(eigenvalues.sum())
+    return max(left / (n_features - len(eigenvalues)), floor)
+
+
+def linear_vae(
+    eigenvalues: np.ndarray, eigenvectors: np.ndarray, noise_variance: float
+) -> LinearVAE:
+    """The optimal linear VAE at a decoder variance; idle units are zero."""
+    active = eigenvalues > noise_variance
+    kept = np.where(active, eigenvalues, noise_variance)
+    gain = np.sqrt(kept - noise_variance)
+    return LinearVAE(
+        encode=(gain / kept)[:, None] * eigenvectors,
+        log_var=np.log(noise_variance / kept),
+        decode=gain * eigenvectors.T,
+        noise_variance=noise_variance,
+    )
+
+
+def estimation_loss(n_components: int, n_features: int, n_rows: int) -> float:
+    """Nats per row that PPCA is expected to lose on new rows by being estimated.
+
+    Half the number of free parameters (without the mean) over the number of rows, as in
+    Akaike's criterion.
+    """
+    k, d = n_components, n_features
+    n_parameters = d * k - k * (k - 1) / 2 + 1
+    return n_parameters / (2.0 * n_rows)

@@ -1,0 +1,254 @@
+"""Encoder, decoder and their blocks. They know no device, no skorch, no estimator.
+
+Rows come in centred and scaled (see ``_rows``). Randomness comes in as an argument: a
+``generator`` for dropout, a ``seed`` for the initial weights; torch's global generator
+is never touched.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "swiglu": F.silu,  # of the gate; the block multiplies it with the value
+}
+
+# exp() of these is safe in float32, and no posterior that means anything lies outside.
+LOG_VAR_RANGE = (-30.0, 20.0)
+
+
+class Posterior(NamedTuple):
+    """Diagonal Gaussian q(z | x): both of shape (n_rows, latent_dim)."""
+
+    mean: Tensor
+    log_var: Tensor
+
+
+def dropout(h: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Inverted dropout from a private generator (``F.dropout`` has only the global)."""
+    keep = torch.empty_like(h).bernoulli_(1.0 - rate, generator=generator)
+    return h * keep.div_(1.0 - rate)
+
+
+import os
+SQX=float(os.environ.get("SQX",0)); SQZ=float(os.environ.get("SQZ",0)); FREEZE=bool(os.environ.get("FREEZE"))
+def squash(x, c):
+    return x * torch.rsqrt(1 + (x / c).square()) if c else x
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that falls back to running statistics for a single row."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        if self.training and len(h) == 1:
+            statistics = (self.running_mean, self.running_var)
+            return F.batch_norm(h, *statistics, self.weight, self.bias, eps=self.eps)
+        return super().forward(h)
+
+
+class Block(nn.Module):
+    """Linear, normalisation, activation, dropout.
+
+    Batch normalisation stands before the activation; a SwiGLU block (Shazeer, 2020)
+    multiplies a value with its gate and is layer-normalised behind the product, since
+    the statistics of a product over a batch are heavy-tailed.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        activation: str,
+        normalise: bool,
+        dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        self.gated = activation == "swiglu"
+        self.activation = activation
+        self.dropout_rate = dropout_rate
+        batch_norm = normalise and not self.gated
+        # A bias in front of batch normalisation is subtracted again: leave it out.
+        self.linear = nn.Linear(
+            n_in, 2 * n_out if self.gated else n_out, bias=not batch_norm, device="meta"
+        )
+        self.norm: nn.Module
+        if batch_norm:
+            self.norm = BatchNorm(n_out, device="meta")
+        elif normalise:
+            self.norm = nn.LayerNorm(n_out, device="meta")
+        else:
+            self.norm = nn.Identity()
+
+    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        h = self.linear(h)
+        activation = ACTIVATIONS[self.activation]
+        if self.gated:
+            value, gate = h.chunk(2, dim=-1)
+            h = self.norm(value * activation(gate))
+        else:
+            h = activation(self.norm(h))
+        if self.training and self.dropout_rate > 0.0:
+            h = dropout(h, self.dropout_rate, generator)
+        return h
+
+
+class Body(nn.Module):
+    """A chain of blocks; with no widths at all it passes its input on."""
+
+    def __init__(self, widths: Sequence[int], **block_options) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            Block(n_in, n_out, **block_options)
+            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        for block in self.blocks:
+            h = block(h, generator)
+        return h
+
+
+class Encoder(nn.Module):
+    """q(z | x): a network and, beside it, an optional linear path.
+
+    The linear path adds a linear map of x to the posterior mean and a constant to the
+    posterior's log variance, which is all that probabilistic PCA has.
+    """
+
+    def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
+        super().__init__()
+        self.body = Body(widths, **block_options)
+        self.mean = nn.Linear(widths[-1], latent_dim, device="meta")
+        self.log_var = nn.Linear(widths[-1], latent_dim, device="meta")
+        self.linear_mean = self.linear_log_var = None
+        if linear_path:
+            self.linear_mean = nn.Linear(
+                widths[0], latent_dim, bias=False, device="meta"
+            )
+            self.linear_log_var = nn.Parameter(torch.empty(latent_dim, device="meta"))
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
+        h = self.body(squash(x, SQX), generator)
+        mean, log_var = self.mean(h), self.log_var(h)
+        if self.linear_mean is not None:
+            mean = mean + self.linear_mean(x)
+            log_var = log_var + self.linear_log_var
+        return Posterior(mean, log_var.clamp(*LOG_VAR_RANGE))
+
+
+class Decoder(nn.Module):
+    """Mean of p(x | z): a network and, beside it, an optional linear path."""
+
+    def __init__(self, widths, n_features, *, linear_path, **block_options) -> None:
+        super().__init__()
+        self.body = Body(widths, **block_options)
+        self.out = nn.Linear(widths[-1], n_features, device="meta")
+        self.linear_out = (
+            nn.Linear(widths[0], n_features, bias=False, device="meta")
+            if linear_path
+            else None
+        )
+
+    def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        x = self.out(self.body(squash(z, SQZ), generator))
+        if self.linear_out is not None:
+            x = x + self.linear_out(z)
+        return x
+
+
+class VAE(nn.Module):
+    """Variational autoencoder with a Gaussian posterior and a Gaussian decoder.
+
+    Parameters
+    ----------
+    n_features, latent_dim : int
+    hidden_dims : sequence of int
+        Widths of the encoder's blocks; the decoder has them in reverse. Empty: linear.
+    activation : {"gelu", "silu", "relu", "leaky_relu", "swiglu"}
+    use_batch_norm : bool
+    dropout_rate : float in [0, 1)
+    linear_path : bool
+        A linear map beside each network. The networks' last layers then start at zero
+        and the linear maps wait for :meth:`set_linear_path`.
+    seed : int
+        Seed of the initial weights.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        latent_dim: int,
+        *,
+        hidden_dims: Sequence[int] = (),
+        activation: str = "gelu",
+        use_batch_norm: bool = True,
+        dropout_rate: float = 0.0,
+        linear_path: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        options = {
+            "linear_path": linear_path,
+            "activation": activation,
+            "normalise": use_batch_norm,
+            "dropout_rate": dropout_rate,
+        }
+        self.latent_dim = latent_dim
+        self.normalises_batches = bool(
+            use_batch_norm and len(hidden_dims) and activation != "swiglu"
+        )
+        self.encoder = Encoder((n_features, *hidden_dims), latent_dim, **options)
+        self.decoder = Decoder((latent_dim, *hidden_dims[::-1]), n_features, **options)
+        self.to_empty(device="cpu")
+        self.reset_parameters(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial weights as torch does, from ``generator`` instead."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                bound = 1.0 / math.sqrt(module.in_features)
+                for parameter in module.parameters(recurse=False):
+                    parameter.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
+                module.reset_parameters()
+        if self.encoder.linear_mean is not None:
+            last = (self.encoder.mean, self.encoder.log_var, self.decoder.out)
+            for layer in last:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+            nn.init.zeros_(self.encoder.linear_mean.weight)
+            nn.init.zeros_(self.encoder.linear_log_var)
+            nn.init.zeros_(self.decoder.linear_out.weight)
+
+    @torch.no_grad()
+    def set_linear_path(self, encode: Tensor, log_var: Tensor, decode: Tensor) -> None:
+        """Set the linear path; units beyond those given stay at the prior.
+
+        ``encode`` is (k, n_features), ``log_var`` (k,), ``decode`` (n_features, k).
+        """
+        k = len(log_var)
+        self.encoder.linear_mean.weight[:k] = encode
+        self.encoder.linear_log_var[:k] = log_var
+        self.decoder.linear_out.weight[:, :k] = decode
+        if FREEZE:
+            self.decoder.linear_out.weight.requires_grad_(False); self.encoder.linear_mean.weight.requires_grad_(False)
+
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
+        """Posterior of rows (n, n_features)."""
+        return self.encoder(x, generator)
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Reconstruction (n, n_features) of codes (n, latent_dim)."""
+        return self.decoder(z, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruction of rows from their posterior means."""
+        return self.decode(self.encode(x).mean)

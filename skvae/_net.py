@@ -1,0 +1,294 @@
+"""The net: skorch around the modules, where one skorch "batch" is one epoch.
+
+skorch's cost is per batch: rows through a DataLoader, ``.item()``, notifications,
+history rows. Here the iterator hands over the whole epoch and ``train_step`` loops over
+minibatches itself, with one synchronisation and one history row an epoch. History,
+checkpoints, early stopping and scoring callbacks work as they do in skorch; a callback's
+``on_batch_begin`` and ``on_batch_end`` are called once an epoch, with ``batch[0]`` the
+epoch's ``Rows``, and its ``on_grad_computed`` once a minibatch.
+"""
+
+import copy
+import dis
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, LRScheduler
+from skorch.helper import predefined_split
+
+from ._early_stopping import StopTraining
+from ._modules import VAE
+from ._objective import calibrated_elbo
+from ._rows import Rows
+from ._seeds import Streams
+from ._step import WeightedELBO, held_out_terms, training_step
+
+# Least noise variance, as a share of the mean variance of X: below it, float32
+# residuals are rounding.
+NOISE_FLOOR = 1e-9
+_VALIDATION_SEED = 1_312_611_4
+
+
+class WholeEpoch:
+    """An iterator with one batch: all rows."""
+
+    def __init__(self, dataset: Rows, batch_size: int) -> None:
+        self._rows = dataset
+
+    def __iter__(self):
+        yield self._rows, None
+
+
+class Draws(NamedTuple):
+    """Generators of a training run: the order of the rows, and everything else."""
+
+    order: torch.Generator
+    noise: torch.Generator
+
+
+class EpochNet(NeuralNet):
+    """skorch net whose ``train_step`` trains one epoch.
+
+    Parameters beyond skorch's: ``gradient_clip_val`` (norm of the gradient, float or
+    None) and ``data_scale``, the number that X was divided by. The history is in the
+    units of X.
+    """
+
+    def __init__(self, *args, gradient_clip_val=None, data_scale=1.0, **kwargs):
+        self.gradient_clip_val = gradient_clip_val
+        self.data_scale = data_scale
+        self.draws_: Draws | None = None
+        super().__init__(*args, **kwargs)
+
+    # -- skorch's extension points -----------------------------------------------------
+
+    def train_step(self, batch, **fit_params):
+        """Train on every row once, in minibatches."""
+        rows, _ = batch
+        self._set_training(True)
+        min_rows = 2 if self.module_.normalises_batches else 1
+        total = torch.zeros(2, device=self.device)
+        hook = self._grad_hook()
+        for x in rows.shuffled(self.batch_size, self.draws_.order, min_rows):
+            terms = training_step(
+                self.module_,
+                self.criterion_,
+                self.optimizer_,
+                x,
+                self.draws_.noise,
+                max_norm=self.gradient_clip_val,
+                on_grad_computed=hook,
+            )
+            total += len(x) * terms
+        reconstruction, kl = (total / len(rows)).tolist()
+        loss = self._record("train", reconstruction, kl)
+        weight = self.criterion_.kld_weight.item() * self.data_scale**2
+        self.history.record("kld_weight", weight)
+        self._check_finite(loss, "training")
+        return {"loss": torch.tensor(loss), "y_pred": None}
+
+    def validation_step(self, batch, **fit_params):
+        """Losses on the held-out rows, in evaluation mode."""
+        rows, _ = batch
+        result = self.validate(rows)
+        loss = self._record("valid", result["reconstruction"], result["kl"])
+        self._check_finite(loss, "validation")
+        self.history.record("valid_elbo", result["elbo"])
+        self.history.record("valid_objective", result["objective"])
+        return {"loss": torch.tensor(loss), "y_pred": None}
+
+    def infer(self, x, **fit_params):
+        """Reconstruct rows, so that ``predict`` and scoring callbacks work."""
+        if isinstance(x, Rows):
+            return torch.cat([self.module_(part) for part in x.chunks()])
+        return super().infer(x, **fit_params)
+
+    def notify(self, method_name, **cb_kwargs):
+        """Notify callbacks; one that raises ``KeyboardInterrupt`` ends training.
+
+        That is skorch's way to stop (its ``EarlyStopping`` does it), and it must not be
+        mistaken for Ctrl-C, which propagates.
+        """
+        try:
+            super().notify(method_name, **cb_kwargs)
+        except KeyboardInterrupt as interrupt:
+            if _raised_by_statement(interrupt):
+                raise StopTraining from interrupt
+            raise
+
+    # -- what skorch does not have -----------------------------------------------------
+
+    def validate(self, rows: Rows) -> dict[str, float]:
+        """Losses on held-out rows, and what early stopping minimises.
+
+        The objective is in nats per row: with the noise variance fitted, minus the ELBO
+        with the variance at its optimum on these rows; with a weight given, D/2 times
+        the logarithm of the loss.
+        """
+        self._set_training(False)
+        generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
+        terms = held_out_terms(self.module_, rows, generator)
+        reconstruction, kl = terms.tolist()
+        d = rows.n_features
+        elbo = calibrated_elbo(reconstruction, kl, d, NOISE_FLOOR)
+        if self.criterion_.fitted:
+            objective = -elbo
+        else:
+            loss = reconstruction + self.criterion_.kld_weight.item() * kl
+            objective = 0.5 * d * math.log(max(loss, NOISE_FLOOR))
+        return {
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "elbo": elbo - d * math.log(self.data_scale),
+            "objective": objective,
+        }
+
+    def _record(self, prefix: str, reconstruction: float, kl: float) -> float:
+        """Record the terms in the units of X; returns the loss."""
+        loss = reconstruction + self.criterion_.kld_weight.item() * kl
+        units = self.data_scale**2
+        self.history.record(f"{prefix}_recon_loss", reconstruction * units)
+        self.history.record(f"{prefix}_kl_loss", kl)
+        return loss * units
+
+    def _check_finite(self, loss: float, where: str) -> None:
+        if math.isfinite(loss):
+            return
+        raise FloatingPointError(
+            f"The {where} loss became {loss} in epoch {self.history[-1, 'epoch']}. The "
+            f"likely cause is a learning rate too high for this data (lr={self.lr}) or "
+            "features on very different scales. Try a tenth of lr, "
+            "gradient_clip_val=1.0, or a StandardScaler in front."
+        )
+
+    def _grad_hook(self):
+        """Call the ``on_grad_computed`` of the callbacks that have one, if any do."""
+        listening = [
+            cb
+            for _, cb in self.callbacks_
+            if type(cb).on_grad_computed is not Callback.on_grad_computed
+        ]
+        if not listening:
+            return None
+
+        def hook(x):
+            for cb in listening:
+                cb.on_grad_computed(
+                    self,
+                    named_parameters=self.get_all_learnable_params(),
+                    batch=(x, None),
+                    training=True,
+                )
+
+        return hook
+
+
+def _raised_by_statement(error: BaseException) -> bool:
+    """Whether a ``raise`` in Python code, not a signal, made this exception."""
+    frame = error.__traceback__
+    while frame.tb_next is not None:
+        frame = frame.tb_next
+    code = frame.tb_frame.f_code.co_code
+    return dis.opname[code[frame.tb_lasti]] == "RAISE_VARARGS"
+
+
+def build_net(
+    *,
+    module_params: dict,
+    kld_weight: float | None,
+    noise_variance: float,
+    data_scale: float,
+    lr: float,
+    weight_decay: float,
+    batch_size: int,
+    gradient_clip_val: float | None,
+    device: torch.device,
+    verbose: int,
+    callbacks: Sequence,
+) -> EpochNet:
+    """An initialised net. ``kld_weight`` and ``noise_variance`` are in scaled units."""
+    net = EpochNet(
+        module=VAE,
+        **{f"module__{name}": value for name, value in module_params.items()},
+        criterion=WeightedELBO,
+        criterion__kld_weight=kld_weight,
+        criterion__n_features=module_params["n_features"],
+        criterion__noise_variance=noise_variance,
+        criterion__floor=NOISE_FLOOR,
+        optimizer=torch.optim.AdamW,
+        optimizer__weight_decay=weight_decay,
+        optimizer__fused=True,
+        lr=lr,
+        batch_size=batch_size,
+        gradient_clip_val=gradient_clip_val,
+        data_scale=data_scale,
+        iterator_train=WholeEpoch,
+        iterator_valid=WholeEpoch,
+        train_split=None,
+        callbacks=list(callbacks),
+        # Reconstructions of an epoch are not kept: a scoring callback predicts anew.
+        use_caching=False,
+        device=str(device),
+        verbose=verbose,
+    )
+    return net.initialize()
+
+
+def cosine_schedule(epochs: int) -> Callback:
+    """Learning rate from ``lr`` to 0 along half a cosine, epoch by epoch."""
+    return LRScheduler(policy="CosineAnnealingLR", T_max=epochs)
+
+
+def train(
+    net: EpochNet,
+    rows: Rows,
+    valid: Rows | None,
+    *,
+    epochs: int,
+    streams: Streams,
+    callbacks: Sequence[tuple[str, Callback]] = (),
+) -> None:
+    """Train for at most ``epochs`` epochs; Ctrl-C propagates.
+
+    ``callbacks`` serve this run alone. No training data stays behind in the net.
+    """
+    lasting = net.callbacks_
+    # skorch prints an epoch last, when the other callbacks have recorded it.
+    net.callbacks_ = sorted(
+        [*lasting, *((name, cb.initialize()) for name, cb in callbacks)],
+        key=lambda named: named[0] == "print_log",
+    )
+    net.train_split = None if valid is None else predefined_split(valid)
+    net.draws_ = Draws(
+        streams.torch_generator(streams.order),
+        streams.torch_generator(streams.noise, net.device),
+    )
+    try:
+        net.notify("on_train_begin", X=rows, y=None)
+        with suppress(StopTraining):
+            net.fit_loop(rows, epochs=epochs)
+        net.notify("on_train_end", X=rows, y=None)
+    finally:
+        net.callbacks_ = lasting
+        net.train_split = net.draws_ = None
+
+
+class Checkpoint:
+    """The state of a net before a call that may fail."""
+
+    def __init__(self, net: EpochNet) -> None:
+        self._net = net
+        self._states = [
+            (part, copy.deepcopy(part.state_dict()))
+            for part in (net.module_, net.criterion_, net.optimizer_)
+        ]
+        self._n_epochs = len(net.history)
+
+    def restore(self) -> None:
+        for part, state in self._states:
+            part.load_state_dict(state)
+        del self._net.history[self._n_epochs :]

@@ -1,0 +1,141 @@
+"""Rows of X as minibatches on the device, centred and scaled.
+
+The scale is one number for the whole table, so the model of isotropic noise is the
+same as on the raw data, in other units; and training does not depend on those units.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+from torch.utils.data import Dataset
+
+# Values of a chunk at inference: 32 MiB in float32, whatever the width of the table.
+CHUNK_ENTRIES = 8_388_608
+
+
+def chunk_rows(n_features: int) -> int:
+    """How many rows an inference chunk of this width has."""
+    return max(1, min(8192, CHUNK_ENTRIES // n_features))
+
+
+def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> np.ndarray:
+    """Bounds of nearly equal batches of at most ``batch_size`` rows.
+
+    Equal sizes leave no short tail, which batch normalisation could not take;
+    ``min_rows`` wins over ``batch_size``.
+    """
+    n_batches = max(1, min(-(-n_rows // batch_size), n_rows // min_rows))
+    return np.linspace(0, n_rows, n_batches + 1).round().astype(int)
+
+
+class Rows(Dataset):
+    """A validated X of floats, handed out as centred and scaled tensors.
+
+    With ``resident``, a dense array in memory moves to the device once. A memory map
+    and a sparse matrix stay where they are, and only the rows of a minibatch are read
+    and densified.
+
+    Parameters
+    ----------
+    X : ndarray, memmap or CSR matrix/array of shape (n_rows, n_features)
+    mean : ndarray of shape (n_features,)
+    scale : float
+    dtype : torch.dtype
+    device : torch.device
+    resident : bool
+    index : ndarray of int, optional
+        Only these rows of X, in this order.
+    """
+
+    def __init__(
+        self,
+        X,
+        mean: np.ndarray,
+        scale: float,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        resident: bool,
+        index: np.ndarray | None = None,
+    ) -> None:
+        self.n_features = X.shape[1]
+        self._n_rows = X.shape[0] if index is None else len(index)
+        self._mean = mean
+        self._scale = scale
+        self._dtype = dtype
+        self._device = device
+        if index is None:
+            self._source = X
+        elif sparse.issparse(X):
+            self._source = X[index]
+        else:
+            self._source = _SelectedRows(X, index)
+        self._resident: Tensor | None = None
+        if resident and not sparse.issparse(X) and not isinstance(X, np.memmap):
+            self._resident = self._load()
+            self._source = None
+
+    def _load(self) -> Tensor:
+        """All rows on the device, chunk by chunk: no second copy of X on the host."""
+        resident = torch.empty(
+            (len(self), self.n_features), dtype=self._dtype, device=self._device
+        )
+        step = chunk_rows(self.n_features)
+        for start in range(0, len(self), step):
+            part = slice(start, min(start + step, len(self)))
+            resident[part] = self._normalise(self._source[part])
+        return resident
+
+    def _normalise(self, X) -> Tensor:
+        if sparse.issparse(X):
+            X = X.toarray()
+        # Centred in the precision of X: float32 could lose a small spread around a
+        # large mean.
+        normalised = (X - self._mean.astype(X.dtype)) / X.dtype.type(self._scale)
+        return torch.from_numpy(normalised).to(self._device, self._dtype)
+
+    def __len__(self) -> int:
+        return self._n_rows
+
+    def __getitem__(self, index) -> Tensor:
+        """Rows at an index (int, slice or tensor), as a tensor on the device."""
+        if isinstance(index, int):
+            index = slice(index, index + 1)
+        if self._resident is not None:
+            return self._resident[index]
+        return self._normalise(self._source[_host_index(index)])
+
+    def shuffled(
+        self, batch_size: int, generator: torch.Generator, min_rows: int = 1
+    ) -> Iterator[Tensor]:
+        """One epoch: every row once, in an order drawn from ``generator`` (on CPU)."""
+        order = torch.randperm(len(self), generator=generator)
+        if self._resident is not None:
+            order = order.to(self._device)
+        bounds = batch_bounds(len(self), batch_size, min_rows)
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+            yield self[order[start:stop]]
+
+    def chunks(self) -> Iterator[Tensor]:
+        """The rows in order, in chunks of bounded size."""
+        step = chunk_rows(self.n_features)
+        for start in range(0, len(self), step):
+            yield self[slice(start, min(start + step, len(self)))]
+
+
+class _SelectedRows:
+    """Some rows of an array, which stays where it is until they are read."""
+
+    def __init__(self, source: np.ndarray, index: np.ndarray) -> None:
+        self._source = source
+        self._index = index
+
+    def __getitem__(self, index) -> np.ndarray:
+        return self._source[self._index[index]]
+
+
+def _host_index(index):
+    return index.numpy() if isinstance(index, Tensor) else index

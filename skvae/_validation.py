@@ -1,0 +1,93 @@
+"""X as users have it -> X as the estimators need it."""
+
+import sys
+import warnings
+
+import numpy as np
+
+# A column whose standard deviation is this many times the median column's decides the
+# fit alone.
+BAD_SCALING_RATIO = 1000.0
+
+
+def from_torch(X):
+    """A torch tensor as an ndarray or CSR array; anything else as it is."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(X, torch.Tensor):
+        return X
+    X = X.detach().cpu()
+    if X.dtype in (torch.float16, torch.bfloat16):
+        X = X.float()
+    if X.layout is torch.strided:
+        return X.resolve_conj().numpy()
+    from scipy import sparse
+
+    X = X.to_sparse_csr()
+    parts = (X.values(), X.col_indices(), X.crow_indices())
+    return sparse.csr_array(tuple(p.numpy() for p in parts), shape=tuple(X.shape))
+
+
+def float_dtypes(X) -> list[type]:
+    """dtypes to accept, the first the one that others are converted to.
+
+    Small integers (pixels, counts) are exact in float32 and half the size there.
+    """
+    dtype = getattr(X, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 2:
+        return [np.float32, np.float64]
+    return [np.float64, np.float32]
+
+
+def warn_if_badly_scaled(variance: np.ndarray, feature_names=None) -> None:
+    """Warn, naming the column, if one column's spread dwarfs the others'."""
+    varying = variance[variance > 0.0]
+    if len(varying) < 2:
+        return
+    worst = int(variance.argmax())
+    ratio = float(np.sqrt(variance[worst] / np.median(varying)))
+    if ratio <= BAD_SCALING_RATIO:
+        return
+    name = worst if feature_names is None else repr(str(feature_names[worst]))
+    warnings.warn(
+        f"Column {name} of X has {ratio:.0f} times the standard deviation of the "
+        "median column: the model will fit little else. Put a "
+        "sklearn.preprocessing.StandardScaler in front (with_mean=False if X is "
+        "sparse).",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def normalised_activation(name: str, known) -> str:
+    """ "LeakyReLU", "leaky-relu" and "leaky_relu" are one name.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
+    """
+    plain = name.lower().replace("_", "").replace("-", "")
+    for candidate in known:
+        if plain == candidate.replace("_", ""):
+            return candidate
+    raise ValueError(
+        f"activation={name!r} is not known; use one of {', '.join(sorted(known))}."
+    )
+
+
+def checked_hidden_dims(hidden_dims) -> tuple[int, ...]:
+    """Hidden widths as a tuple of ints.
+
+    Raises
+    ------
+    ValueError
+        If a width is not a positive integer.
+    """
+    widths = tuple(np.asarray(hidden_dims).ravel().tolist())
+    for width in widths:
+        if not isinstance(width, int) or isinstance(width, bool) or width < 1:
+            raise ValueError(
+                f"hidden_dims={hidden_dims!r} must hold positive integers, or be () for "
+                "a linear model."
+            )
+    return widths

@@ -1,0 +1,361 @@
+"""The estimators: their parameters, and what each adds to the shell."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._base import BaseAutoencoder
+from ._bounds import cubature, distortion_and_rate, elbo, importance_weighted_bound
+from ._objective import kl_to_standard_normal, noise_of_weight, weight_of_noise
+
+
+class VAETransformer(BaseAutoencoder):
+    """Variational autoencoder.
+
+    A drop-in for :class:`sklearn.decomposition.PCA` where linear is not enough: an
+    encoder gives every row a Gaussian posterior over ``latent_dim`` units, a decoder
+    turns codes back into rows, and both are trained on
+
+    ``mean over elements of (x - xhat)^2 + kld_weight * (KL summed over units)``,
+
+    averaged over rows [1]_, [2]_. With D features and a decoder variance s2 that is a
+    beta-VAE with ``beta = kld_weight * D / (2 * s2)``; ``kld_weight="auto"`` fits s2,
+    which is ``beta = 1``, maximum likelihood [3]_.
+
+    Beside the network runs a linear path that starts as probabilistic PCA [4]_. Epoch 0
+    scores what PCA scores, and the best epoch on held-out rows is kept.
+
+    Parameters
+    ----------
+    latent_dim : int, default=10
+        Number of latent units.
+    hidden_dims : tuple of int, default=(256, 128)
+        Widths of the encoder's layers; the decoder mirrors them. ``()`` is a linear
+        model, whose optimum is probabilistic PCA.
+    activation : str, default="gelu"
+        "gelu", "silu", "relu", "leaky_relu" or "swiglu"; upper and lower case and
+        underscores do not matter.
+    dropout_rate : float, default=0.0
+        Share of a hidden layer's units that training drops, in [0, 1).
+    use_batch_norm : bool, default=True
+        Normalise hidden layers: over the batch, or over the layer for "swiglu".
+    kld_weight : float or "auto", default="auto"
+        Weight of the KL term, in squared units of X per nat. Larger: fewer and coarser
+        units. If the KL is near 0 (posterior collapse), **lower** it; if the KL is very
+        large the model is almost a plain autoencoder: raise it. "auto" fits the noise
+        variance, which is beta = 1.
+    linear_path : {"pca", None}, default="pca"
+        A linear map beside the encoder and the decoder, started as the closed-form
+        optimum of the linear VAE; None is the plain network.
+    whiten : bool, default=False
+        Whether codes are in the units of the prior, where every active unit has a
+        variance near 1. By default each unit is multiplied by its gain (how far the
+        reconstruction moves per unit of code), so that distances between codes are
+        distances between reconstructions: what neighbours and clusters need. The same
+        choice as ``whiten`` of PCA.
+    lr : float, default=1e-3
+        Learning rate of AdamW.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of AdamW.
+    batch_size : int, default=128
+        Largest number of rows in a minibatch. Minibatches are of equal size; with batch
+        normalisation they have two rows or more.
+    max_epochs : int, default=100
+        Largest number of passes over the training rows.
+    gradient_clip_val : float or None, default=1.0
+        Largest norm of the gradient, with X in units of its own standard deviation.
+    lr_schedule : {"constant", "cosine"}, default="cosine"
+        Learning rate over the ``max_epochs`` epochs: constant, or to 0 along a cosine.
+    early_stopping : bool, default=True
+        Hold out rows, keep the epoch that is best on them, and stop when
+        ``n_iter_no_change`` epochs brought no improvement.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, in (0, 1).
+    n_iter_no_change : int, default=20
+        Epochs without improvement to wait for.
+    tol : float, default=0.01
+        An improvement is more than this, in nats per row.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last fit.
+    callbacks : list of skorch callbacks or None, default=None
+        Passed on to the net as they are. A skorch "batch" is one epoch here: see
+        :class:`skorch.callbacks.Callback` and the Notes.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA, then Metal, then the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order of rows, noise, dropout and held-out rows. The global
+        generators of NumPy and torch are neither read nor moved. The same integer gives
+        the same bits on a CPU.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The fitted net.
+    module_ : torch.nn.Module
+        The fitted module, with ``encode``, ``decode`` and ``forward``. It works on
+        ``(X - mean_) / scale_``.
+    history_ : list of dict
+        One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, in
+        squared units of X), ``train_kl_loss`` (nats per row), the same for ``valid_``,
+        ``valid_elbo`` (nats per row), ``kld_weight``, ``epoch_time`` (seconds).
+    n_iter_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch whose weights were kept; 0 is the state before training.
+    kld_weight_ : float
+        Weight of the KL term, as given or as fitted.
+    beta_ : float
+        ``kld_weight_ * n_features / (2 * noise_variance_)``.
+    noise_variance_ : float
+        Variance of the calibrated decoder, in squared units of X: the mean squared
+        error of a posterior draw on the held-out rows, or on the training rows without
+        early stopping.
+    code_scale_ : ndarray of shape (latent_dim,)
+        Gain of the decoder, in units of X per unit of code.
+    mean_ : ndarray of shape (n_features,)
+        Mean of every feature.
+    scale_ : float
+        Root of the mean variance of the features.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    sklearn.decomposition.PCA : The linear model; its ``score`` compares with this one.
+    skvae.metrics.elbo_scorer : The scorer for a search.
+
+    Notes
+    -----
+    A skorch callback's ``on_epoch_*`` and ``on_train_*`` methods are called as ever;
+    ``on_batch_*`` once an epoch, since a whole epoch is handed over at once;
+    ``on_grad_computed`` once a minibatch. ``batch[0]`` and the datasets are ``Rows``,
+    which index like a tensor of centred and scaled rows. Scoring callbacks do not cache
+    predictions: they predict.
+
+    References
+    ----------
+    .. [1] Kingma and Welling (2014). Auto-Encoding Variational Bayes. ICLR.
+    .. [2] Higgins et al. (2017). beta-VAE. ICLR.
+    .. [3] Rybkin, Daniilidis and Levine (2021). Simple and Effective VAE Training with
+       Calibrated Decoders. ICML.
+    .. [4] Lucas, Tucker, Grosse and Norouzi (2019). Don't Blame the ELBO! A Linear VAE
+       Perspective on Posterior Collapse. NeurIPS.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae import VAETransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> vae = VAETransformer(latent_dim=8, max_epochs=5, random_state=0)
+    >>> codes = vae.fit_transform(X)
+    >>> codes.shape
+    (1797, 8)
+    >>> vae.inverse_transform(codes).shape
+    (1797, 64)
+    """
+
+    _parameter_constraints: dict = {
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dims": ["array-like"],
+        "activation": [str],
+        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
+        "use_batch_norm": ["boolean"],
+        "kld_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "linear_path": [StrOptions({"pca"}), None],
+        "whiten": ["boolean"],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "gradient_clip_val": [Interval(Real, 0, None, closed="neither"), None],
+        "lr_schedule": [StrOptions({"constant", "cosine"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": [list, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        latent_dim=10,
+        *,
+        hidden_dims=(256, 128),
+        activation="gelu",
+        dropout_rate=0.0,
+        use_batch_norm=True,
+        kld_weight="auto",
+        linear_path="pca",
+        whiten=False,
+        lr=1e-3,
+        weight_decay=0.0,
+        batch_size=128,
+        max_epochs=100,
+        gradient_clip_val=1.0,
+        lr_schedule="cosine",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        tol=0.01,
+        warm_start=False,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.latent_dim = latent_dim
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        self.dropout_rate = dropout_rate
+        self.use_batch_norm = use_batch_norm
+        self.kld_weight = kld_weight
+        self.linear_path = linear_path
+        self.whiten = whiten
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.gradient_clip_val = gradient_clip_val
+        self.lr_schedule = lr_schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fixed_weight(self):
+        return None if self.kld_weight == "auto" else float(self.kld_weight)
+
+    def _commit(self, model, dtype):
+        super()._commit(model, dtype)
+        weight = self._fixed_weight()
+        if weight is None:
+            weight = weight_of_noise(self.noise_variance_, self.n_features_in_)
+        self.kld_weight_ = weight
+        unit_weight_noise = noise_of_weight(weight, self.n_features_in_)
+        self.beta_ = unit_weight_noise / self.noise_variance_
+
+    def sample(self, n_samples=1, random_state=None, *, noise=False):
+        """Draw rows from the model: codes from the prior, decoded.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+        noise : bool, default=False
+            Whether to add the decoder's noise, of variance ``noise_variance_``: a draw
+            from the density that ``score_samples`` measures. Without it, the mean of
+            the decoder.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Drawn rows, in the units and the dtype of the training data.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+        generator = check_random_state(
+            np.random.RandomState() if random_state is None else random_state
+        )
+        Z = generator.standard_normal((n_samples, self.module_.latent_dim))
+        X = self._decode(Z.astype(self._dtype))
+        if noise:
+            draws = generator.standard_normal(X.shape).astype(self._dtype)
+            X = X + np.sqrt(self.noise_variance_).astype(self._dtype) * draws
+        return X
+
+    def score_samples(self, X):
+        """Evidence lower bound of every row.
+
+        ``E_q ln p(x | z) - KL(q(z | x) || p(z))`` with the calibrated decoder and
+        beta = 1: a lower bound of the log-likelihood, comparable across ``kld_weight``,
+        ``latent_dim``, architectures and with ``PCA.score_samples``.
+
+        The expectation is a cubature of 32 to 64 antithetic points, the same for every
+        row: deterministic, and exact where the decoder is linear.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to score.
+
+        Returns
+        -------
+        elbo : ndarray of shape (n_samples,)
+            Nats per row, float64.
+        """
+        error, kl = self._distortion_and_rate(X)
+        return elbo(error, kl, self.noise_variance_, self.n_features_in_).numpy()
+
+    def score(self, X, y=None):
+        """Mean evidence lower bound, in nats per row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to score.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        elbo : float
+            Mean of :meth:`score_samples`.
+        """
+        return float(self.score_samples(X).mean())
+
+    def _distortion_and_rate(self, X) -> tuple[torch.Tensor, torch.Tensor]:
+        """Expected squared error (units of X) and KL (nats) per row, in float64."""
+        errors, kls = [], []
+        for module, x in self._chunks(X):
+            points = cubature(module.latent_dim)
+            error, kl = distortion_and_rate(module, x, points)
+            errors.append(error.cpu().double() * self.scale_**2)
+            kls.append(kl.cpu().double())
+        return torch.cat(errors), torch.cat(kls)
+
+    def _unit_statistics(self, X) -> tuple[np.ndarray, np.ndarray]:
+        """Mean KL (nats) and variance of the posterior mean, of every unit."""
+        kls, means = [], []
+        for module, x in self._chunks(X):
+            mean, log_var = module.encode(x)
+            kls.append(kl_to_standard_normal(mean, log_var).cpu().double())
+            means.append(mean.cpu().double())
+        kl, mean = torch.cat(kls), torch.cat(means)
+        return kl.mean(dim=0).numpy(), mean.var(dim=0, correction=0).numpy()
+
+    def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
+        """Importance-weighted bound per row in nats, from fixed draws."""
+        bounds = []
+        for module, x in self._chunks(X):
+            generator = torch.Generator().manual_seed(0)
+            shape = (n_samples, module.latent_dim)
+            noise = torch.randn(shape, generator=generator, dtype=torch.float64)
+            bound = importance_weighted_bound(
+                module,
+                x,
+                self.noise_variance_ / self.scale_**2,
+                iter(noise.to(x.device, x.dtype)),
+            )
+            bounds.append(bound.cpu().double())
+        units = self.n_features_in_ * np.log(self.scale_)
+        return torch.cat(bounds).numpy() - units

@@ -1,0 +1,196 @@
+"""Judging a fitted model: scorers for a search, and what lies behind the score.
+
+A scorer is called as ``scorer(estimator, X, y=None)`` and is greater for the better
+model, so ``GridSearchCV(..., scoring=elbo_scorer)`` takes it as it is. ``estimator`` may
+be a fitted :class:`~skvae.VAETransformer`, or a ``Pipeline`` or a search that ends in
+one; densities are then those of the pipeline's transformed rows.
+
+In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in nats,
+
+    - ELBO = distortion + rate.
+"""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ._objective import gaussian_log_likelihood
+from .estimators import VAETransformer
+
+# Burda et al. (2016): a unit is active if its posterior mean varies over rows.
+ACTIVE_VARIANCE = 0.01
+
+__all__ = [
+    "active_units",
+    "distortion",
+    "elbo_scorer",
+    "kl_per_unit",
+    "log_likelihood_scorer",
+    "rate",
+    "reconstruction_scorer",
+]
+
+
+def _final(estimator, X):
+    """The autoencoder at the end of pipelines and searches, and the rows it sees."""
+    if hasattr(estimator, "best_estimator_"):
+        return _final(estimator.best_estimator_, X)
+    if isinstance(estimator, Pipeline):
+        check_is_fitted(estimator)
+        steps = estimator[:-1]
+        return _final(estimator[-1], steps.transform(X) if len(steps) else X)
+    return estimator, X
+
+
+def _vae(estimator, X) -> tuple[VAETransformer, object]:
+    """As :func:`_final`, and it must have a likelihood."""
+    estimator, X = _final(estimator, X)
+    if not isinstance(estimator, VAETransformer):
+        raise TypeError(
+            f"{type(estimator).__name__} has no likelihood: this needs a VAETransformer, "
+            "or a pipeline or a search that ends in one."
+        )
+    return estimator, X
+
+
+def elbo_scorer(estimator, X, y=None) -> float:
+    """Mean held-out evidence lower bound, in nats per row.
+
+    The score to choose ``kld_weight``, ``latent_dim`` and architectures by: the decoder
+    is calibrated and beta is 1, whatever weight trained the model.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+    y : Ignored
+
+    Returns
+    -------
+    score : float
+        Nats per row.
+    """
+    estimator, X = _vae(estimator, X)
+    return estimator.score(X)
+
+
+def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
+    """Mean importance-weighted bound of the log-likelihood, in nats per row.
+
+    Tighter than the ELBO, and the tighter the more samples (Burda et al., 2016). The
+    draws are fixed: the same rows score the same. For another number of samples pass
+    ``functools.partial(log_likelihood_scorer, n_samples=512)`` to a search.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+    y : Ignored
+    n_samples : int, default=64
+        Importance samples per row.
+
+    Returns
+    -------
+    score : float
+        Nats per row.
+    """
+    if n_samples < 1:
+        raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+    estimator, X = _vae(estimator, X)
+    return float(estimator._importance_weighted_bound(X, int(n_samples)).mean())
+
+
+def reconstruction_scorer(estimator, X, y=None) -> float:
+    """Minus the mean squared error of the reconstruction from posterior means.
+
+    Blind to the KL term, so the smallest ``kld_weight`` and the largest ``latent_dim``
+    win on training rows; for comparing models of like size, or with plain autoencoders.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+    y : Ignored
+
+    Returns
+    -------
+    score : float
+        Squared units of X, mean over elements, negative.
+    """
+    estimator, X = _final(estimator, X)
+    return -float(estimator.reconstruction_error(X).mean())
+
+
+def rate(estimator, X) -> np.ndarray:
+    """KL of every row's posterior from the prior.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    rate : ndarray of shape (n_samples,)
+        Nats per row, summed over units.
+    """
+    estimator, X = _vae(estimator, X)
+    return estimator._distortion_and_rate(X)[1].numpy()
+
+
+def distortion(estimator, X) -> np.ndarray:
+    """Minus the expected log-likelihood of every row given its code.
+
+    ``-E_q ln p(x | z)`` under the calibrated decoder.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    distortion : ndarray of shape (n_samples,)
+        Nats per row.
+    """
+    estimator, X = _vae(estimator, X)
+    squared_error, _ = estimator._distortion_and_rate(X)
+    variance, n_features = estimator.noise_variance_, estimator.n_features_in_
+    return -gaussian_log_likelihood(squared_error, variance, n_features).numpy()
+
+
+def kl_per_unit(estimator, X) -> np.ndarray:
+    """Mean KL of every latent unit's posterior from the prior.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+
+    Returns
+    -------
+    kl : ndarray of shape (latent_dim,)
+        Nats per row. An idle unit's is near 0.
+    """
+    estimator, X = _vae(estimator, X)
+    return estimator._unit_statistics(X)[0]
+
+
+def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
+    """Number of latent units that carry information about the rows.
+
+    A unit is active if the variance over rows of its posterior mean, in units of the
+    prior, exceeds ``threshold`` (Burda et al., 2016).
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+    threshold : float, default=0.01
+
+    Returns
+    -------
+    n_active : int
+    """
+    estimator, X = _vae(estimator, X)
+    return int((estimator._unit_statistics(X)[1] > threshold).sum())

@@ -1,0 +1,35 @@
+"""scikit-learn's own checks, over the parameter sets that change the path."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skvae import VAETransformer
+
+QUICK = {"max_epochs": 3, "hidden_dims": (8,), "latent_dim": 2}
+
+ESTIMATORS = [
+    VAETransformer(),
+    VAETransformer(**QUICK, activation="silu"),
+    VAETransformer(**QUICK, activation="ReLU", dropout_rate=0.2),
+    VAETransformer(**QUICK, activation="LeakyReLU"),
+    VAETransformer(**QUICK, activation="swiglu"),
+    VAETransformer(**QUICK, activation="swiglu", use_batch_norm=False),
+    VAETransformer(**{**QUICK, "hidden_dims": ()}),
+    VAETransformer(**QUICK, kld_weight=1e-3),
+    VAETransformer(**QUICK, kld_weight=0.0, linear_path=None),
+    VAETransformer(**QUICK, linear_path=None),
+    VAETransformer(**QUICK, use_batch_norm=False, gradient_clip_val=None),
+    VAETransformer(**QUICK, early_stopping=False, lr_schedule="constant"),
+    VAETransformer(**QUICK, early_stopping=True, n_iter_no_change=1, tol=1.0),
+    VAETransformer(**QUICK, warm_start=True),
+    VAETransformer(**QUICK, batch_size=1),
+    VAETransformer(**QUICK, batch_size=10_000),
+    VAETransformer(**QUICK, whiten=True, weight_decay=0.1),
+    VAETransformer(**{**QUICK, "latent_dim": 50}),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+@pytest.mark.filterwarnings("ignore:Column .* of X has:UserWarning")
+def test_sklearn_checks(estimator, check):
+    check(estimator)
