@@ -285,7 +285,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             max_epochs=int(self.max_epochs),
             gradient_clip_val=self.gradient_clip_val,
             cosine=self.lr_schedule == "cosine",
-            validation_fraction=self.validation_fraction if self.early_stopping else None,
+            validation_fraction=self.validation_fraction
+            if self.early_stopping
+            else None,
             n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
             device=resolve_device(self.device),
@@ -327,7 +329,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.code_scale_ = model.code_scale
         self.best_epoch_ = model.best_epoch
         self.history_ = [
-            {("epoch_time" if k == "dur" else k): row[k] for k in _HISTORY_KEYS if k in row}
+            {
+                ("epoch_time" if k == "dur" else k): row[k]
+                for k in _HISTORY_KEYS
+                if k in row
+            }
             for row in model.net.history
         ]
         self.n_iter_ = len(self.history_)
@@ -392,5 +398,3 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """What a unit of a latent dimension is multiplied with, (latent_dim,)."""
         units = np.ones_like(self.code_scale_) if self.whiten else self.code_scale_
         return units.astype(dtype)
-
-

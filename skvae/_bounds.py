@@ -48,7 +48,9 @@ def expected_squared_error(
 
 
 @torch.no_grad()
-def distortion_and_rate(module: VAE, x: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def distortion_and_rate(
+    module: VAE, x: Tensor, points: Tensor
+) -> tuple[Tensor, Tensor]:
     """Expected squared error per row (summed over features) and KL per row in nats."""
     mean, log_var = module.encode(x)
     points = points.to(x.device, x.dtype)
@@ -95,6 +97,6 @@ def decoder_gain(module: VAE, mean: Tensor) -> Tensor:
     for unit in range(mean.shape[1]):
         tangent = torch.zeros_like(mean)
         tangent[:, unit] = 1.0
-        _, change = torch.func.jvp(module.decode, (mean,), (tangent,))
+        change = torch.func.jvp(module.decode, (mean,), (tangent,))[1]
         gains.append(change.square().sum(dim=1).mean().sqrt())
     return torch.stack(gains)

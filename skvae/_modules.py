@@ -7,6 +7,7 @@ is never touched.
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -25,11 +26,25 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 LOG_VAR_RANGE = (-30.0, 20.0)
 
 
+# Beyond this many times the typical radius, the linear path takes over (`nearness`).
+FAR = 3.0
+
+
 class Posterior(NamedTuple):
     """Diagonal Gaussian q(z | x): both of shape (n_rows, latent_dim)."""
 
     mean: Tensor
     log_var: Tensor
+
+
+def nearness(x: Tensor) -> Tensor:
+    """1 for rows within ``FAR`` root mean squares of the origin, FAR/r beyond, (n, 1).
+
+    Networks extrapolate badly, and a single far row decides a mean of log-likelihoods.
+    Where a linear path stands beside a network, the network sees a far row pulled back
+    to that radius and its output fades as far: the model is then its linear path.
+    """
+    return (x.square().mean(dim=1, keepdim=True) / FAR**2).clamp_min(1.0).rsqrt()
 
 
 def dropout(h: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
@@ -38,10 +53,6 @@ def dropout(h: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
     return h * keep.div_(1.0 - rate)
 
 
-import os
-SQX=float(os.environ.get("SQX",0)); SQZ=float(os.environ.get("SQZ",0)); FREEZE=bool(os.environ.get("FREEZE"))
-def squash(x, c):
-    return x * torch.rsqrt(1 + (x / c).square()) if c else x
 class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation that falls back to running statistics for a single row."""
 
@@ -105,8 +116,7 @@ class Body(nn.Module):
     def __init__(self, widths: Sequence[int], **block_options) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            Block(n_in, n_out, **block_options)
-            for n_in, n_out in zip(widths[:-1], widths[1:], strict=True)
+            Block(n_in, n_out, **block_options) for n_in, n_out in pairwise(widths)
         )
 
     def forward(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -115,31 +125,38 @@ class Body(nn.Module):
         return h
 
 
-class Encoder(nn.Module):
-    """q(z | x): a network and, beside it, an optional linear path.
+class LinearPosterior(nn.Module):
+    """All the posterior that probabilistic PCA has: a linear mean, a constant variance."""
 
-    The linear path adds a linear map of x to the posterior mean and a constant to the
-    posterior's log variance, which is all that probabilistic PCA has.
-    """
+    def __init__(self, n_features: int, latent_dim: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(n_features, latent_dim, bias=False, device="meta")
+        self.log_var = nn.Parameter(torch.empty(latent_dim, device="meta"))
+
+    def forward(self, x: Tensor) -> Posterior:
+        return Posterior(self.mean(x), self.log_var)
+
+
+class Encoder(nn.Module):
+    """q(z | x): a network and, beside it, an optional linear path."""
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__()
         self.body = Body(widths, **block_options)
         self.mean = nn.Linear(widths[-1], latent_dim, device="meta")
         self.log_var = nn.Linear(widths[-1], latent_dim, device="meta")
-        self.linear_mean = self.linear_log_var = None
-        if linear_path:
-            self.linear_mean = nn.Linear(
-                widths[0], latent_dim, bias=False, device="meta"
-            )
-            self.linear_log_var = nn.Parameter(torch.empty(latent_dim, device="meta"))
+        self.linear = LinearPosterior(widths[0], latent_dim) if linear_path else None
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
-        h = self.body(squash(x, SQX), generator)
-        mean, log_var = self.mean(h), self.log_var(h)
-        if self.linear_mean is not None:
-            mean = mean + self.linear_mean(x)
-            log_var = log_var + self.linear_log_var
+        if self.linear is None:
+            h = self.body(x, generator)
+            mean, log_var = self.mean(h), self.log_var(h)
+        else:
+            near = nearness(x)
+            h = self.body(near * x, generator)
+            linear = self.linear(x)
+            mean = torch.addcmul(linear.mean, near, self.mean(h))
+            log_var = torch.addcmul(linear.log_var, near, self.log_var(h))
         return Posterior(mean, log_var.clamp(*LOG_VAR_RANGE))
 
 
@@ -150,17 +167,18 @@ class Decoder(nn.Module):
         super().__init__()
         self.body = Body(widths, **block_options)
         self.out = nn.Linear(widths[-1], n_features, device="meta")
-        self.linear_out = (
+        self.linear = (
             nn.Linear(widths[0], n_features, bias=False, device="meta")
             if linear_path
             else None
         )
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        x = self.out(self.body(squash(z, SQZ), generator))
-        if self.linear_out is not None:
-            x = x + self.linear_out(z)
-        return x
+        if self.linear is None:
+            return self.out(self.body(z, generator))
+        near = nearness(z)
+        x = self.out(self.body(near * z, generator))
+        return torch.addcmul(self.linear(z), near, x)
 
 
 class VAE(nn.Module):
@@ -219,27 +237,31 @@ class VAE(nn.Module):
                     parameter.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
                 module.reset_parameters()
-        if self.encoder.linear_mean is not None:
-            last = (self.encoder.mean, self.encoder.log_var, self.decoder.out)
-            for layer in last:
-                nn.init.zeros_(layer.weight)
-                nn.init.zeros_(layer.bias)
-            nn.init.zeros_(self.encoder.linear_mean.weight)
-            nn.init.zeros_(self.encoder.linear_log_var)
-            nn.init.zeros_(self.decoder.linear_out.weight)
+        linear, decoder = self.encoder.linear, self.decoder
+        if linear is not None and decoder.linear is not None:
+            heads = (self.encoder.mean, self.encoder.log_var, decoder.out)
+            for layer in (*heads, linear, decoder.linear):
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
 
     @torch.no_grad()
     def set_linear_path(self, encode: Tensor, log_var: Tensor, decode: Tensor) -> None:
         """Set the linear path; units beyond those given stay at the prior.
 
         ``encode`` is (k, n_features), ``log_var`` (k,), ``decode`` (n_features, k).
+
+        Raises
+        ------
+        ValueError
+            If the model has no linear path.
         """
+        linear, decoder_linear = self.encoder.linear, self.decoder.linear
+        if linear is None or decoder_linear is None:
+            raise ValueError("This model was made without a linear path.")
         k = len(log_var)
-        self.encoder.linear_mean.weight[:k] = encode
-        self.encoder.linear_log_var[:k] = log_var
-        self.decoder.linear_out.weight[:, :k] = decode
-        if FREEZE:
-            self.decoder.linear_out.weight.requires_grad_(False); self.encoder.linear_mean.weight.requires_grad_(False)
+        linear.mean.weight[:k] = encode
+        linear.log_var[:k] = log_var
+        decoder_linear.weight[:, :k] = decode
 
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
         """Posterior of rows (n, n_features)."""

@@ -55,13 +55,14 @@ class EpochNet(NeuralNet):
 
     Parameters beyond skorch's: ``gradient_clip_val`` (norm of the gradient, float or
     None) and ``data_scale``, the number that X was divided by. The history is in the
-    units of X.
+    units of X. ``draws_`` is there while :func:`train` runs.
     """
+
+    draws_: Draws
 
     def __init__(self, *args, gradient_clip_val=None, data_scale=1.0, **kwargs):
         self.gradient_clip_val = gradient_clip_val
         self.data_scale = data_scale
-        self.draws_: Draws | None = None
         super().__init__(*args, **kwargs)
 
     # -- skorch's extension points -----------------------------------------------------
@@ -189,11 +190,13 @@ class EpochNet(NeuralNet):
 
 def _raised_by_statement(error: BaseException) -> bool:
     """Whether a ``raise`` in Python code, not a signal, made this exception."""
-    frame = error.__traceback__
-    while frame.tb_next is not None:
-        frame = frame.tb_next
-    code = frame.tb_frame.f_code.co_code
-    return dis.opname[code[frame.tb_lasti]] == "RAISE_VARARGS"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return False
+    bytecode = trace.tb_frame.f_code.co_code
+    return dis.opname[bytecode[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
 def build_net(
@@ -274,7 +277,8 @@ def train(
         net.notify("on_train_end", X=rows, y=None)
     finally:
         net.callbacks_ = lasting
-        net.train_split = net.draws_ = None
+        net.train_split = None
+        del net.draws_
 
 
 class Checkpoint:

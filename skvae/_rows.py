@@ -5,6 +5,7 @@ same as on the raw data, in other units; and training does not depend on those u
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -116,7 +117,7 @@ class Rows(Dataset):
         if self._resident is not None:
             order = order.to(self._device)
         bounds = batch_bounds(len(self), batch_size, min_rows)
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             yield self[order[start:stop]]
 
     def chunks(self) -> Iterator[Tensor]:

@@ -62,8 +62,8 @@ class Model:
     net: EpochNet
     mean: np.ndarray
     scale: float
-    noise_variance: float = float("nan")
-    code_scale: np.ndarray | None = None
+    noise_variance: float
+    code_scale: np.ndarray
     best_epoch: int = 0
 
     def rows(self, X, *, index=None, dtype=torch.float32, resident=True) -> Rows:
@@ -114,7 +114,8 @@ def start_model(
         verbose=settings.verbose,
         callbacks=settings.callbacks,
     )
-    return Model(net, mean, scale), variance / scale**2
+    units = np.full(net.module_.latent_dim, scale)
+    return Model(net, mean, scale, scale**2, units), variance / scale**2
 
 
 def linear_start(X, index, model: Model, settings, variance, streams) -> LinearVAE:

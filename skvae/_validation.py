@@ -87,7 +87,7 @@ def checked_hidden_dims(hidden_dims) -> tuple[int, ...]:
     for width in widths:
         if not isinstance(width, int) or isinstance(width, bool) or width < 1:
             raise ValueError(
-                f"hidden_dims={hidden_dims!r} must hold positive integers, or be () for "
-                "a linear model."
+                f"hidden_dims={hidden_dims!r} must hold positive integers; () is a "
+                "linear model."
             )
     return widths

@@ -1,9 +1,9 @@
 """Judging a fitted model: scorers for a search, and what lies behind the score.
 
 A scorer is called as ``scorer(estimator, X, y=None)`` and is greater for the better
-model, so ``GridSearchCV(..., scoring=elbo_scorer)`` takes it as it is. ``estimator`` may
-be a fitted :class:`~skvae.VAETransformer`, or a ``Pipeline`` or a search that ends in
-one; densities are then those of the pipeline's transformed rows.
+model, so ``GridSearchCV(..., scoring=elbo_scorer)`` takes it as it is. ``estimator``
+may be a fitted :class:`~skvae.VAETransformer`, or a ``Pipeline`` or a search that ends
+in one; densities are then those of the pipeline's transformed rows.
 
 In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in nats,
 
@@ -47,8 +47,8 @@ def _vae(estimator, X) -> tuple[VAETransformer, object]:
     estimator, X = _final(estimator, X)
     if not isinstance(estimator, VAETransformer):
         raise TypeError(
-            f"{type(estimator).__name__} has no likelihood: this needs a VAETransformer, "
-            "or a pipeline or a search that ends in one."
+            f"{type(estimator).__name__} has no likelihood: this needs a "
+            "VAETransformer, or a pipeline or a search that ends in one."
         )
     return estimator, X
 
