@@ -1,4 +1,4 @@
-"""The shell that the estimators share: validate, train, fitted attributes, transform."""
+"""The shell that the estimators share: validate, train, set what is fitted, apply."""
 
 import copy
 from collections.abc import Iterator
@@ -137,12 +137,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             streams = self._next_streams(fresh=first)
             if first:
                 names = getattr(self, "feature_names_in_", None)
-                model, variance = start_model(X, settings, streams, names)
+                model = start_model(X, settings, streams, names)
                 if settings.linear_path:
                     everything = np.arange(X.shape[0])
                     set_start(
                         model.net,
-                        linear_start(X, everything, model, settings, variance, streams),
+                        linear_start(X, everything, model, settings, streams),
                     )
             else:
                 self._check_same_architecture(settings)
@@ -175,7 +175,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Codes, in the units of X (or of the prior, if ``whiten``); float64 if X is
             float64, else float32.
         """
-        parts = [mean for mean in self._posterior_means(X)]
+        parts = list(self._posterior_means(X))
         return np.concatenate(parts) * self._code_units(parts[0].dtype)
 
     def inverse_transform(self, X):

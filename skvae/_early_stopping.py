@@ -1,4 +1,4 @@
-"""Keep the epoch that is best on held-out rows, and stop when none has come for long."""
+"""Keep the epoch that is best on held-out rows; stop when none has come for long."""
 
 import copy
 

@@ -22,12 +22,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,  # of the gate; the block multiplies it with the value
 }
 
-# exp() of these is safe in float32, and no posterior that means anything lies outside.
-LOG_VAR_RANGE = (-30.0, 20.0)
-
-
-# Beyond this many times the typical radius, the linear path takes over (`nearness`).
-FAR = 3.0
+# A unit at the prior, in terms of what `capped_log_var` takes.
+AT_PRIOR = 10.0
 
 
 class Posterior(NamedTuple):
@@ -37,14 +33,15 @@ class Posterior(NamedTuple):
     log_var: Tensor
 
 
-def nearness(x: Tensor) -> Tensor:
-    """1 for rows within ``FAR`` root mean squares of the origin, FAR/r beyond, (n, 1).
+def capped_log_var(raw: Tensor) -> Tensor:
+    """Log variance of a posterior, below 0 whatever comes in, and ``raw`` far below.
 
-    Networks extrapolate badly, and a single far row decides a mean of log-likelihoods.
-    Where a linear path stands beside a network, the network sees a far row pulled back
-    to that radius and its output fades as far: the model is then its linear path.
+    The optimal posterior's precision is the prior's plus what the decoder's Jacobian
+    adds, so it is never wider than the prior. Without the bound a network that meets a
+    row unlike any it has seen can claim any width, and the ELBO of that one row decides
+    the mean.
     """
-    return (x.square().mean(dim=1, keepdim=True) / FAR**2).clamp_min(1.0).rsqrt()
+    return -F.softplus(-raw)
 
 
 def dropout(h: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
@@ -126,15 +123,15 @@ class Body(nn.Module):
 
 
 class LinearPosterior(nn.Module):
-    """All the posterior that probabilistic PCA has: a linear mean, a constant variance."""
+    """The posterior of probabilistic PCA: a linear mean, one variance for every row."""
 
     def __init__(self, n_features: int, latent_dim: int) -> None:
         super().__init__()
         self.mean = nn.Linear(n_features, latent_dim, bias=False, device="meta")
         self.log_var = nn.Parameter(torch.empty(latent_dim, device="meta"))
 
-    def forward(self, x: Tensor) -> Posterior:
-        return Posterior(self.mean(x), self.log_var)
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.mean(x), self.log_var
 
 
 class Encoder(nn.Module):
@@ -148,16 +145,12 @@ class Encoder(nn.Module):
         self.linear = LinearPosterior(widths[0], latent_dim) if linear_path else None
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
-        if self.linear is None:
-            h = self.body(x, generator)
-            mean, log_var = self.mean(h), self.log_var(h)
-        else:
-            near = nearness(x)
-            h = self.body(near * x, generator)
-            linear = self.linear(x)
-            mean = torch.addcmul(linear.mean, near, self.mean(h))
-            log_var = torch.addcmul(linear.log_var, near, self.log_var(h))
-        return Posterior(mean, log_var.clamp(*LOG_VAR_RANGE))
+        h = self.body(x, generator)
+        mean, log_var = self.mean(h), self.log_var(h)
+        if self.linear is not None:
+            linear_mean, linear_log_var = self.linear(x)
+            mean, log_var = mean + linear_mean, log_var + linear_log_var
+        return Posterior(mean, capped_log_var(log_var))
 
 
 class Decoder(nn.Module):
@@ -174,11 +167,8 @@ class Decoder(nn.Module):
         )
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if self.linear is None:
-            return self.out(self.body(z, generator))
-        near = nearness(z)
-        x = self.out(self.body(near * z, generator))
-        return torch.addcmul(self.linear(z), near, x)
+        x = self.out(self.body(z, generator))
+        return x if self.linear is None else x + self.linear(z)
 
 
 class VAE(nn.Module):
@@ -260,7 +250,8 @@ class VAE(nn.Module):
             raise ValueError("This model was made without a linear path.")
         k = len(log_var)
         linear.mean.weight[:k] = encode
-        linear.log_var[:k] = log_var
+        linear.log_var.fill_(AT_PRIOR)
+        linear.log_var[:k] = -torch.log(torch.expm1(-log_var)).clamp(max=AT_PRIOR)
         decoder_linear.weight[:, :k] = decode
 
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:

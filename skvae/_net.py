@@ -3,9 +3,9 @@
 skorch's cost is per batch: rows through a DataLoader, ``.item()``, notifications,
 history rows. Here the iterator hands over the whole epoch and ``train_step`` loops over
 minibatches itself, with one synchronisation and one history row an epoch. History,
-checkpoints, early stopping and scoring callbacks work as they do in skorch; a callback's
-``on_batch_begin`` and ``on_batch_end`` are called once an epoch, with ``batch[0]`` the
-epoch's ``Rows``, and its ``on_grad_computed`` once a minibatch.
+checkpoints, early stopping and scoring callbacks work as they do in skorch; the
+``on_batch_begin`` and ``on_batch_end`` of a callback are called once an epoch, with
+``batch[0]`` the epoch's ``Rows``, and its ``on_grad_computed`` once a minibatch.
 """
 
 import copy
@@ -26,6 +26,7 @@ from ._objective import calibrated_elbo
 from ._rows import Rows
 from ._seeds import Streams
 from ._step import WeightedELBO, held_out_terms, training_step
+from ._threads import at_most_threads, worthwhile_threads
 
 # Least noise variance, as a share of the mean variance of X: below it, float32
 # residuals are rounding.
@@ -270,11 +271,14 @@ def train(
         streams.torch_generator(streams.order),
         streams.torch_generator(streams.noise, net.device),
     )
+    n_weights = sum(p.numel() for p in net.module_.parameters())
+    batch_size = min(net.batch_size, len(rows))
     try:
-        net.notify("on_train_begin", X=rows, y=None)
-        with suppress(StopTraining):
-            net.fit_loop(rows, epochs=epochs)
-        net.notify("on_train_end", X=rows, y=None)
+        with at_most_threads(worthwhile_threads(n_weights, batch_size)):
+            net.notify("on_train_begin", X=rows, y=None)
+            with suppress(StopTraining):
+                net.fit_loop(rows, epochs=epochs)
+            net.notify("on_train_end", X=rows, y=None)
     finally:
         net.callbacks_ = lasting
         net.train_split = None

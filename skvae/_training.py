@@ -93,10 +93,8 @@ def split_rows(
     return order[n_valid:], order[:n_valid]
 
 
-def start_model(
-    X, settings: Settings, streams: Streams, feature_names=None
-) -> tuple[Model, np.ndarray]:
-    """An untrained model in the units of X; also the variance of each scaled column."""
+def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> Model:
+    """An untrained model in the units of X."""
     mean, variance = column_moments(X)
     warn_if_badly_scaled(variance, feature_names)
     scale = float(np.sqrt(variance.mean())) or 1.0
@@ -115,23 +113,22 @@ def start_model(
         callbacks=settings.callbacks,
     )
     units = np.full(net.module_.latent_dim, scale)
-    return Model(net, mean, scale, scale**2, units), variance / scale**2
+    return Model(net, mean, scale, scale**2, units)
 
 
-def linear_start(X, index, model: Model, settings, variance, streams) -> LinearVAE:
+def linear_start(X, index, model: Model, settings, streams) -> LinearVAE:
     """The optimal linear VAE for the rows at ``index``, in the model's units."""
     n_features = X.shape[1]
     k = settings.module["latent_dim"]
     generator = streams.numpy_generator(streams.components)
+    subset = X[bounded_index(X, index, k)]
+    total = column_moments(subset)[1].sum() / model.scale**2
     eigenvalues, eigenvectors = np.empty(0), np.empty((0, n_features))
-    if variance.any():
-        subset = X[bounded_index(X, index, k)]
+    if total > 0.0:
         eigenvalues, eigenvectors = principal_components(subset, k, generator)
         eigenvalues = eigenvalues / model.scale**2
     if settings.kld_weight is None:
-        noise = residual_variance(
-            float(variance.sum()), eigenvalues, n_features, NOISE_FLOOR
-        )
+        noise = residual_variance(total, eigenvalues, n_features, NOISE_FLOOR)
     else:
         weight = settings.kld_weight / model.scale**2
         noise = max(noise_of_weight(weight, n_features), NOISE_FLOOR)
@@ -156,7 +153,7 @@ def fit_model(
     previous: Model | None = None,
 ) -> Model:
     """Train a model on X, from ``previous``'s weights if given, and calibrate it."""
-    model, variance = start_model(X, settings, streams, feature_names)
+    model = start_model(X, settings, streams, feature_names)
     net = model.net
     train_index, valid_index = split_rows(
         X.shape[0],
@@ -167,7 +164,7 @@ def fit_model(
     if previous is not None:
         take_over(model, previous, settings)
     elif settings.linear_path:
-        start = linear_start(X, train_index, model, settings, variance, streams)
+        start = linear_start(X, train_index, model, settings, streams)
         set_start(net, start)
     rows = model.rows(X, index=train_index)
     valid = model.rows(X, index=valid_index) if len(valid_index) else None
@@ -199,7 +196,7 @@ def fit_model(
             # The network did not help: leave PCA behind, and that of all rows.
             inflation = noise / calibrated_noise(net, rows)
             everything = np.concatenate([valid_index, train_index])
-            start = linear_start(X, everything, model, settings, variance, streams)
+            start = linear_start(X, everything, model, settings, streams)
             set_start(net, start)
             noise = inflation * calibrated_noise(net, rows)
     finish(model, noise, rows)

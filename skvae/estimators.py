@@ -57,14 +57,14 @@ class VAETransformer(BaseAutoencoder):
         reconstruction moves per unit of code), so that distances between codes are
         distances between reconstructions: what neighbours and clusters need. The same
         choice as ``whiten`` of PCA.
-    lr : float, default=1e-3
+    lr : float, default=2e-3
         Learning rate of AdamW.
     weight_decay : float, default=0.0
         Decoupled weight decay of AdamW.
     batch_size : int, default=128
         Largest number of rows in a minibatch. Minibatches are of equal size; with batch
         normalisation they have two rows or more.
-    max_epochs : int, default=100
+    max_epochs : int, default=60
         Largest number of passes over the training rows.
     gradient_clip_val : float or None, default=1.0
         Largest norm of the gradient, with X in units of its own standard deviation.
@@ -75,7 +75,7 @@ class VAETransformer(BaseAutoencoder):
         ``n_iter_no_change`` epochs brought no improvement.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, in (0, 1).
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=15
         Epochs without improvement to wait for.
     tol : float, default=0.01
         An improvement is more than this, in nats per row.
@@ -199,15 +199,15 @@ class VAETransformer(BaseAutoencoder):
         kld_weight="auto",
         linear_path="pca",
         whiten=False,
-        lr=1e-3,
+        lr=2e-3,
         weight_decay=0.0,
         batch_size=128,
-        max_epochs=100,
+        max_epochs=60,
         gradient_clip_val=1.0,
         lr_schedule="cosine",
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=15,
         tol=0.01,
         warm_start=False,
         callbacks=None,

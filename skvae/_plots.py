@@ -1,0 +1,125 @@
+"""The picture of a search. Needs matplotlib (``skvae[plot]``)."""
+
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+
+from ._files import optional_import
+
+
+def plot_search(
+    path: str,
+    grid: GridSearchCV,
+    rows: list[dict],
+    X,
+    labels=None,
+    image_shape: tuple[int, int] | None = None,
+) -> None:
+    """Draw the scores of the grid and the winner's codes, and reconstructions of images.
+
+    Parameters
+    ----------
+    path : str
+        File to write; its ending chooses the format.
+    grid : GridSearchCV
+        Fitted, its winner refitted on all rows.
+    rows : list of dict
+        As :func:`skvae._search.results` gives them.
+    X : array-like of shape (n_samples, n_features)
+    labels : array-like of shape (n_samples,), optional
+        Colours of the codes.
+    image_shape : tuple of int, optional
+        Height and width, if a row is an image.
+    """
+    optional_import("matplotlib", "plot")
+    # The object-oriented interface: no global state, no window system.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n_panels = 2 + (image_shape is not None)
+    figure = Figure(figsize=(5.2 * n_panels, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, n_panels)
+    _draw_scores(figure, axes[0], rows)
+    _draw_codes(figure, axes[1], grid.best_estimator_, X, labels)
+    if image_shape is not None:
+        _draw_images(axes[2], grid.best_estimator_, X, image_shape)
+    figure.savefig(path, dpi=110)
+
+
+def _draw_scores(figure, axis, rows: list[dict]) -> None:
+    """ELBO of every candidate, the winner framed."""
+    weights = sorted({r["kld_weight"] for r in rows})
+    dims = sorted({r["latent_dim"] for r in rows})
+    elbo = np.full((len(dims), len(weights)), np.nan)
+    for r in rows:
+        elbo[dims.index(r["latent_dim"]), weights.index(r["kld_weight"])] = r["elbo"]
+    # A candidate that is hopeless must not take the colours from those that are not.
+    low = np.nanpercentile(elbo, 25) - 1e-9
+    image = axis.imshow(elbo, aspect="auto", vmin=low, origin="lower", cmap="viridis")
+    middle = (low + np.nanmax(elbo)) / 2
+    for (i, j), value in np.ndenumerate(elbo):
+        colour = "black" if value > middle else "white"
+        axis.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour)
+    best = next(r for r in rows if r["best"])
+    i, j = dims.index(best["latent_dim"]), weights.index(best["kld_weight"])
+    frame = ([j - 0.46, j + 0.46, j + 0.46, j - 0.46], [i - 0.46] * 2 + [i + 0.46] * 2)
+    axis.fill(*frame, fill=False, edgecolor="red", linewidth=2.5)
+    axis.set_xticks(range(len(weights)), [f"{w:.2g}" for w in weights])
+    axis.set_yticks(range(len(dims)), dims)
+    axis.set(
+        xlabel="kld_weight",
+        ylabel="latent_dim",
+        title="Held-out ELBO (nats per row); best framed",
+    )
+    figure.colorbar(image, ax=axis, extend="min")
+
+
+def _draw_codes(figure, axis, model, X, labels) -> None:
+    """The two widest units of the winner's codes."""
+    codes = model.transform(X)
+    widest = np.argsort(-codes.var(axis=0))[:2]
+    first, second = widest[0], widest[-1]
+    style = {"s": 7, "alpha": 0.7, "linewidths": 0}
+    if labels is None:
+        axis.scatter(codes[:, first], codes[:, second], **style)
+    else:
+        names, colours = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
+        numbers = (
+            names[np.argsort([float(n) for n in names])] if _numeric(names) else names
+        )
+        for name in numbers[:20]:
+            rows = colours == int(np.flatnonzero(names == name)[0])
+            axis.scatter(codes[rows, first], codes[rows, second], label=name, **style)
+        axis.legend(markerscale=2, fontsize=7, ncols=2 if len(names) > 10 else 1)
+    axis.set(
+        xlabel=f"unit {first}",
+        ylabel=f"unit {second}",
+        title="Codes of the winner: its two widest units",
+    )
+
+
+def _numeric(names) -> bool:
+    try:
+        [float(name) for name in names]
+    except ValueError:
+        return False
+    return True
+
+
+def _draw_images(axis, model, X, shape: tuple[int, int]) -> None:
+    """Rows, their reconstructions, and draws from the prior, as tiles."""
+    n_tiles = 8
+    index = np.linspace(0, len(X) - 1, n_tiles).astype(int)
+    shown = np.asarray(X)[index]
+    codes = model.transform(shown)
+    draws = model[-1].sample(n_tiles, random_state=0)
+    drawn = model[:-1].inverse_transform(draws)
+    strips = [shown, model.inverse_transform(codes), drawn]
+    tiles = [np.hstack([row.reshape(shape) for row in strip]) for strip in strips]
+    axis.imshow(np.vstack(tiles), cmap="gray_r", vmin=X.min(), vmax=X.max())
+    height = shape[0]
+    axis.set_yticks(
+        [height * (i + 0.5) - 0.5 for i in range(3)], ["data", "reconstr.", "drawn"]
+    )
+    axis.set_xticks([])
+    axis.set_title("Rows, their reconstructions, new draws")
