@@ -4,9 +4,9 @@
 
 For every table: the held-out score in nats per row, and the accuracy of 15 nearest
 neighbours and of a logistic regression on the codes where there are labels, as means
-over splits; and the seconds that a fit takes. Features are standardised, log counts only
-centred. Without ``--data`` the tables that ship with scikit-learn are used; DIR holds
-``.npz`` files with ``X`` (or the parts of a CSR matrix) and ``y``.
+over splits; and the seconds that a fit takes. Features are standardised, log counts
+only centred. Without ``--data`` the tables that ship with scikit-learn are used; DIR
+holds ``.npz`` files with ``X`` (or the parts of a CSR matrix) and ``y``.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def load(name, folder):
     else:
         csr = (parts["data"], parts["indices"], parts["indptr"])
         X = sparse.csr_matrix(csr, shape=parts["shape"])
-    y = parts["y"] if "y" in parts else None
+    y = parts.get("y")
     if name in LOG_COUNTS:
         empty = np.asarray(X.sum(axis=1)).ravel() == 0
         X, y = log_counts(X), y[~empty]

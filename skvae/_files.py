@@ -1,7 +1,7 @@
 """Tables on disk: what the command line reads and writes."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -17,7 +17,7 @@ class TableError(ValueError):
 class Table(NamedTuple):
     """Rows, the names of their features if the file has any, and labels if it has."""
 
-    X: object
+    X: Any
     feature_names: list[str] | None
     labels: np.ndarray | None
 
@@ -121,7 +121,7 @@ def _read_npy(file: Path, label, numeric_only) -> Table:
 
 def _read_npz(file: Path, label, numeric_only) -> Table:
     with np.load(file) as parts:
-        labels = parts[label] if label in parts else None
+        labels = parts.get(label)
         if label is not None and labels is None:
             raise TableError(f"no array {label!r}; it has {', '.join(parts)}")
         if "X" in parts:

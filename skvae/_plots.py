@@ -14,7 +14,7 @@ def plot_search(
     labels=None,
     image_shape: tuple[int, int] | None = None,
 ) -> None:
-    """Draw the scores of the grid and the winner's codes, and reconstructions of images.
+    """Draw the scores of the grid, the winner's codes, and reconstructions of images.
 
     Parameters
     ----------

@@ -81,7 +81,7 @@ def scaler(X, scale: bool):
 
 
 def default_weights(X, scale: bool) -> list[float]:
-    """Weights that are maximum likelihood at the noise variances of the default grid."""
+    """Weights that are maximum likelihood at the default grid's noise variances."""
     scaled = scaler(X, scale).fit_transform(X)
     if sparse.issparse(scaled):
         mean = np.asarray(scaled.mean(axis=0))

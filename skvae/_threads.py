@@ -16,7 +16,7 @@ WORK_PER_THREAD = 200_000_000
 
 
 def worthwhile_threads(n_weights: int, batch_size: int) -> int:
-    """Threads for a step: forward and backward are three products per weight and row."""
+    """Threads for a step: it takes three products per weight and row."""
     return max(1, 3 * n_weights * batch_size // WORK_PER_THREAD)
 
 
