@@ -7,7 +7,7 @@ linear in z, deterministic, and a row's value does not depend on its neighbours.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -67,12 +67,12 @@ def elbo(squared_error: Tensor, kl: Tensor, noise_variance: float, n_features: i
 
 @torch.no_grad()
 def importance_weighted_bound(
-    module: VAE, x: Tensor, noise_variance: float, noise: Iterator[Tensor]
+    module: VAE, x: Tensor, noise_variance: float, noise: Iterable[Tensor]
 ) -> Tensor:
     """Importance-weighted bound per row in nats (Burda et al., 2016).
 
-    ``ln 1/K sum_k p(x, z_k) / q(z_k | x)`` with one draw of ``noise``, each of shape
-    (latent_dim,) or (n_rows, latent_dim), per sample.
+    ``ln 1/K sum_k p(x, z_k) / q(z_k | x)``, with one draw of ``noise``, of shape
+    (n_rows, latent_dim), a sample.
     """
     mean, log_var = module.encode(x)
     n_features = x.shape[1]

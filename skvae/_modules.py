@@ -251,7 +251,8 @@ class VAE(nn.Module):
         k = len(log_var)
         linear.mean.weight[:k] = encode
         linear.log_var.fill_(AT_PRIOR)
-        linear.log_var[:k] = -torch.log(torch.expm1(-log_var)).clamp(max=AT_PRIOR)
+        raw = -torch.log(torch.expm1(-log_var))  # what capped_log_var undoes
+        linear.log_var[:k] = raw.clamp(max=AT_PRIOR)
         decoder_linear.weight[:, :k] = decode
 
     def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:

@@ -86,11 +86,16 @@ class EpochNet(NeuralNet):
                 on_grad_computed=hook,
             )
             total += len(x) * terms
-        reconstruction, kl = (total / len(rows)).tolist()
+        # The loss is of the weights before the last update: look at them, too.
+        weights = torch.stack(
+            [p.detach().sum() for p in self.module_.parameters()]
+        ).sum()
+        summary = torch.stack([*(total / len(rows)), weights])
+        reconstruction, kl, checksum = summary.tolist()
         loss = self._record("train", reconstruction, kl)
         weight = self.criterion_.kld_weight.item() * self.data_scale**2
         self.history.record("kld_weight", weight)
-        self._check_finite(loss, "training")
+        self._check_finite(loss + checksum, "training")
         return {"loss": torch.tensor(loss), "y_pred": None}
 
     def validation_step(self, batch, **fit_params):

@@ -24,6 +24,7 @@ from ._rows import Rows, chunk_rows
 from ._seeds import Streams
 from ._validation import warn_if_badly_scaled
 
+VALIDATION_BLOCKS = 4
 # Rows that calibration looks at: the noise variance is one number.
 CALIBRATION_ROWS = 4096
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
@@ -84,13 +85,22 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices, in random order, to train on and to hold out (none without a fraction).
 
+    Rows are held out in ``VALIDATION_BLOCKS`` runs, one somewhere in each part of X:
+    where neighbouring rows resemble each other (a film, a time series), single rows
+    would not be held out at all; where X is sorted, one run would hold out a class.
     At least two rows are trained on and, if any are held out at all, at least one is.
     """
+    held_out = np.zeros(n_rows, dtype=bool)
+    if fraction is not None:
+        n_valid = min(max(1, round(fraction * n_rows)), n_rows - 2)
+        n_blocks = max(1, min(VALIDATION_BLOCKS, n_valid))
+        parts = np.linspace(0, n_rows, n_blocks + 1).astype(int)
+        lengths = np.diff(np.linspace(0, n_valid, n_blocks + 1).astype(int))
+        for first, last, length in zip(parts[:-1], parts[1:], lengths, strict=True):
+            start = first + random_state.randint(last - first - length + 1)
+            held_out[start : start + length] = True
     order = random_state.permutation(n_rows)
-    if fraction is None:
-        return order, order[:0]
-    n_valid = min(max(1, round(fraction * n_rows)), n_rows - 2)
-    return order[n_valid:], order[:n_valid]
+    return order[~held_out[order]], order[held_out[order]]
 
 
 def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> Model:
@@ -194,11 +204,10 @@ def fit_model(
         model.best_epoch = best.best_epoch_
         if best.best_epoch_ == 0 and start is not None:
             # The network did not help: leave PCA behind, and that of all rows.
-            inflation = noise / calibrated_noise(net, rows)
             everything = np.concatenate([valid_index, train_index])
             start = linear_start(X, everything, model, settings, streams)
             set_start(net, start)
-            noise = inflation * calibrated_noise(net, rows)
+            noise = calibrated_noise(net, rows)
     finish(model, noise, rows)
     # Moments of the optimiser are of no use to a finished fit, and twice its weights.
     net.optimizer_.state.clear()

@@ -344,18 +344,20 @@ class VAETransformer(BaseAutoencoder):
         return kl.mean(dim=0).numpy(), mean.var(dim=0, correction=0).numpy()
 
     def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
-        """Importance-weighted bound per row in nats, from fixed draws."""
+        """Importance-weighted bound per row in nats, from draws of a fixed seed.
+
+        Every row has draws of its own, so that their errors average out over rows.
+        """
         bounds = []
+        generator = torch.Generator().manual_seed(0)
+        variance = self.noise_variance_ / self.scale_**2
         for module, x in self._chunks(X):
-            generator = torch.Generator().manual_seed(0)
-            shape = (n_samples, module.latent_dim)
-            noise = torch.randn(shape, generator=generator, dtype=torch.float64)
-            bound = importance_weighted_bound(
-                module,
-                x,
-                self.noise_variance_ / self.scale_**2,
-                iter(noise.to(x.device, x.dtype)),
+            shape = (len(x), module.latent_dim)
+            noise = (
+                torch.randn(shape, generator=generator).to(x.device, x.dtype)
+                for _ in range(n_samples)
             )
+            bound = importance_weighted_bound(module, x, variance, noise)
             bounds.append(bound.cpu().double())
         units = self.n_features_in_ * np.log(self.scale_)
         return torch.cat(bounds).numpy() - units

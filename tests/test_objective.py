@@ -48,10 +48,13 @@ def test_log_likelihood_is_that_of_torch_distributions():
 
 def test_calibrated_variance_is_optimal():
     """Oracle: at the optimum the distortion is D/2 (ln(2 pi MSE) + 1)."""
-    best = calibrated_elbo(0.2, 3.0, 10, 0.2)
+    best = calibrated_elbo(0.2, 3.0, 10, floor=1e-9)
     assert best == pytest.approx(-5.0 * (math.log(2 * math.pi * 0.2) + 1.0) - 3.0)
-    assert best > calibrated_elbo(0.2, 3.0, 10, 0.19)
-    assert best > calibrated_elbo(0.2, 3.0, 10, 0.21)
+    for variance in (0.19, 0.21):
+        squared_error = torch.tensor(10 * 0.2)
+        other = gaussian_log_likelihood(squared_error, variance, 10).item() - 3.0
+        assert other < best
+    assert calibrated_elbo(0.2, 3.0, 10, floor=0.5) < best
 
 
 def test_weight_and_noise_are_inverse():

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from skvae import VAETransformer
+from skvae._training import VALIDATION_BLOCKS, split_rows
+
+
+@pytest.mark.parametrize("n_rows", [3, 4, 10, 97, 1000])
+@pytest.mark.parametrize("fraction", [0.01, 0.1, 0.5, 0.99])
+def test_split_is_a_partition(n_rows, fraction):
+    train, valid = split_rows(n_rows, fraction, np.random.RandomState(0))
+    assert len(train) >= 2
+    assert len(valid) >= 1
+    np.testing.assert_array_equal(np.sort([*train, *valid]), np.arange(n_rows))
+    assert len(valid) == min(max(1, round(fraction * n_rows)), n_rows - 2)
+
+
+def test_rows_are_held_out_in_runs():
+    _, valid = split_rows(1000, 0.1, np.random.RandomState(0))
+    runs = np.split(np.sort(valid), np.flatnonzero(np.diff(np.sort(valid)) > 1) + 1)
+    assert VALIDATION_BLOCKS - 1 <= len(runs) <= VALIDATION_BLOCKS
+    assert not np.array_equal(np.sort(valid), valid)
+
+
+def test_nothing_is_held_out_without_a_fraction_or_from_two_rows():
+    for n_rows, fraction in ((10, None), (2, 0.5)):
+        train, valid = split_rows(n_rows, fraction, np.random.RandomState(0))
+        assert len(valid) == 0
+        assert sorted(train) == list(range(n_rows))
+
+
+def test_warm_start_in_other_units_of_weight(digits, quick):
+    """A weight that is changed between warm fits is the new one."""
+    vae = VAETransformer(**quick, kld_weight=1e-3, warm_start=True).fit(digits)
+    scale = vae.scale_
+    vae.set_params(kld_weight=1e-2).fit(2 * digits)
+    assert vae.scale_ == scale
+    assert vae.history_[0]["kld_weight"] == pytest.approx(1e-2)
+
+
+def test_more_units_than_features_are_idle(wine):
+    vae = VAETransformer(40, max_epochs=2, random_state=0).fit(wine)
+    assert vae.transform(wine).shape == (178, 40)
+    assert np.isfinite(vae.score(wine))
+
+
+def test_memory_is_flat_over_fifty_fits(digits):
+    import gc
+    import tracemalloc
+
+    import torch
+
+    def tensors():
+        gc.collect()
+        return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
+
+    def fit(seed):
+        VAETransformer(3, hidden_dims=(16,), max_epochs=2, random_state=seed).fit(
+            digits[:200]
+        ).transform(digits)
+
+    fit(0)
+    before = tensors()
+    tracemalloc.start()
+    sizes = []
+    for seed in range(50):
+        fit(seed)
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert tensors() <= before
+    # Caches fill in the first fits; a leak of a net would be 10 kB a fit and more.
+    assert sizes[-1] - sizes[10] < 100_000
