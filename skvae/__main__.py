@@ -16,7 +16,8 @@ from ._files import (
 )
 from ._version import __version__
 
-DIGITS_WEIGHTS = (1e-4, 1e-3, 1e-2, 1e-1)
+DIGITS_WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2)
+DIGITS_EPOCHS = 40
 DEFAULT_DIMS = (4, 8, 16, 32)
 
 DESCRIPTION = """\
@@ -180,6 +181,7 @@ def _search(args) -> None:
     if args.file is None:
         table, image_shape, scale = _digits(), (8, 8), False
         weights = args.kld_weights or DIGITS_WEIGHTS
+        args.max_epochs = args.max_epochs or DIGITS_EPOCHS
         name = "digits (1797 x 64, pixels 0 to 1)"
     else:
         table = read_table(args.file, label=args.label, numeric_only=args.numeric_only)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import check_array
 
 READABLE = (".npy", ".npz", ".csv", ".parquet", ".h5ad")
 WRITABLE = (".npy", ".csv", ".parquet")
@@ -76,6 +77,10 @@ def read_table(path: str, *, label: str | None = None, numeric_only=False) -> Ta
         raise TableError(f"{path}: cannot be read ({reason})") from error
     if getattr(table.X, "ndim", 0) != 2:
         raise TableError(f"{path}: holds no two-dimensional array")
+    try:
+        check_array(table.X, accept_sparse="csr", ensure_min_samples=2)
+    except (TypeError, ValueError) as error:
+        raise TableError(f"{path}: {str(error).splitlines()[0]}") from error
     return table
 
 
@@ -120,7 +125,7 @@ def _read_npy(file: Path, label, numeric_only) -> Table:
 
 
 def _read_npz(file: Path, label, numeric_only) -> Table:
-    with np.load(file) as parts:
+    with file.open("rb") as opened, np.load(opened) as parts:
         labels = parts.get(label)
         if label is not None and labels is None:
             raise TableError(f"no array {label!r}; it has {', '.join(parts)}")

@@ -107,19 +107,21 @@ def _numeric(names) -> bool:
 
 
 def _draw_images(axis, model, X, shape: tuple[int, int]) -> None:
-    """Rows, their reconstructions, and draws from the prior, as tiles."""
-    n_tiles = 8
-    index = np.linspace(0, len(X) - 1, n_tiles).astype(int)
-    shown = np.asarray(X)[index]
-    codes = model.transform(shown)
-    draws = model[-1].sample(n_tiles, random_state=0)
+    """Rows above their reconstructions, twice, and draws from the model, as tiles."""
+    n_tiles = 6
+    shown = np.asarray(X)[np.linspace(0, len(X) - 1, 2 * n_tiles).astype(int)]
+    rebuilt = model.inverse_transform(model.transform(shown))
+    draws = model[-1].sample(2 * n_tiles, random_state=0)
     drawn = model[:-1].inverse_transform(draws)
-    strips = [shown, model.inverse_transform(codes), drawn]
-    tiles = [np.hstack([row.reshape(shape) for row in strip]) for strip in strips]
+    pairs = zip(np.split(shown, 2), np.split(rebuilt, 2), strict=True)
+    strips = [strip for pair in pairs for strip in pair] + np.split(drawn, 2)
+    pad = ((0, 1), (0, 1))
+    tiles = [
+        np.hstack([np.pad(r.reshape(shape), pad, constant_values=X.min()) for r in s])
+        for s in strips
+    ]
     axis.imshow(np.vstack(tiles), cmap="gray_r", vmin=X.min(), vmax=X.max())
-    height = shape[0]
-    axis.set_yticks(
-        [height * (i + 0.5) - 0.5 for i in range(3)], ["data", "reconstr.", "drawn"]
-    )
+    names = ["data", "reconstr.", "data", "reconstr.", "drawn", "drawn"]
+    axis.set_yticks([(shape[0] + 1) * (i + 0.5) - 1 for i in range(6)], names)
     axis.set_xticks([])
     axis.set_title("Rows, their reconstructions, new draws")

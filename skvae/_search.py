@@ -114,6 +114,7 @@ def search(
             refit="elbo",
             cv=cv,
             n_jobs=n_jobs,
+            error_score="raise",
         ).fit(X)
     grid.scorer_.progress = None
     return grid

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from skvae._bounds import (
+    MAX_PAIRS,
+    MIN_PAIRS,
+    cubature,
+    decoder_gain,
+    distortion_and_rate,
+    elbo,
+    importance_weighted_bound,
+)
+from skvae._modules import VAE
+
+
+@pytest.fixture
+def linear():
+    """x = W z + noise, with its exact posterior: the bound must be the likelihood."""
+    generator = torch.Generator().manual_seed(0)
+    W = torch.linalg.qr(torch.randn(6, 3, generator=generator, dtype=torch.float64))[0]
+    W = W * torch.tensor([2.0, 1.0, 0.5], dtype=torch.float64)
+    module = VAE(6, 3, linear_path=True).double().eval()
+    variance = 1 / (1 + W.square().sum(dim=0) / 0.3)
+    module.set_linear_path(variance[:, None] * W.T / 0.3, variance.log(), W)
+    x = torch.randn(20, 6, generator=generator, dtype=torch.float64)
+    covariance = W @ W.T + 0.3 * torch.eye(6, dtype=torch.float64)
+    exact = torch.distributions.MultivariateNormal(
+        torch.zeros(6, dtype=torch.float64), covariance
+    )
+    return module, W, x, exact.log_prob(x)
+
+
+@pytest.mark.parametrize("latent_dim", [1, 3, 16, 20, 32, 40, 300])
+def test_cubature_has_the_moments_of_a_standard_normal(latent_dim):
+    points = cubature(latent_dim)
+    assert MIN_PAIRS <= len(points) <= MAX_PAIRS
+    assert torch.equal(points, cubature(latent_dim))
+    second = points.T @ points / len(points)
+    if latent_dim <= len(points):
+        identity = torch.eye(latent_dim, dtype=points.dtype)
+        torch.testing.assert_close(second, identity)
+    else:
+        norms = points.square().sum(dim=1)
+        torch.testing.assert_close(norms, torch.full_like(norms, latent_dim))
+
+
+def test_elbo_of_a_linear_model_is_its_likelihood(linear):
+    module, _, x, exact = linear
+    error, kl = distortion_and_rate(module, x, cubature(3))
+    torch.testing.assert_close(elbo(error, kl, 0.3, 6), exact, atol=1e-9, rtol=0)
+
+
+def test_importance_weighted_bound_of_a_linear_model_is_its_likelihood(linear):
+    module, _, x, exact = linear
+    noise = torch.randn(5, 20, 3, dtype=torch.float64)
+    bound = importance_weighted_bound(module, x, 0.3, noise)
+    torch.testing.assert_close(bound, exact, atol=1e-9, rtol=0)
+
+
+def test_importance_weighted_bound_tightens(linear):
+    """With a posterior that is wrong, the more samples the closer to the likelihood."""
+    module, _, x, exact = linear
+    with torch.no_grad():
+        module.encoder.linear.log_var += 1.0
+    generator = torch.Generator().manual_seed(1)
+    gaps = []
+    for n_samples in (1, 8, 512):
+        noise = torch.randn(n_samples, 20, 3, generator=generator, dtype=torch.float64)
+        bound = importance_weighted_bound(module, x, 0.3, noise)
+        gaps.append((exact - bound).mean().item())
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] == pytest.approx(0.0, abs=0.05)
+
+
+def test_gain_of_a_linear_decoder_is_the_length_of_its_columns(linear):
+    module, W, x, _ = linear
+    gain = decoder_gain(module, module.encode(x).mean)
+    expected = W.square().sum(dim=0).sqrt()
+    torch.testing.assert_close(gain, expected)
+    assert math.isclose(gain[0].item(), 2.0, rel_tol=1e-6)
