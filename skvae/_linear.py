@@ -110,3 +110,13 @@ def estimation_loss(n_components: int, n_features: int, n_rows: int) -> float:
     k, d = n_components, n_features
     n_parameters = d * k - k * (k - 1) / 2 + 1
     return n_parameters / (2.0 * n_rows)
+
+
+def prediction_error(n_components: int, n_rows: int) -> float:
+    """What the residual of PPCA grows by from its own rows to new ones.
+
+    Akaike's final prediction error, ``(n + p) / (n - p)`` with p = k + 1 for the
+    components and the mean; 1 where there are too few rows to tell.
+    """
+    p = n_components + 1
+    return (n_rows + p) / (n_rows - p) if n_rows > 4 * p else 1.0

@@ -32,6 +32,14 @@ def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> np.ndarray:
     return np.linspace(0, n_rows, n_batches + 1).round().astype(int)
 
 
+def is_memory_mapped(X: np.ndarray) -> bool:
+    """Whether an array's values are on disk; validation hides that behind a view."""
+    base: object = X
+    while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+        base = base.base
+    return isinstance(base, np.memmap)
+
+
 class Rows(Dataset):
     """A validated X of floats, handed out as centred and scaled tensors.
 
@@ -75,7 +83,7 @@ class Rows(Dataset):
         else:
             self._source = _SelectedRows(X, index)
         self._resident: Tensor | None = None
-        if resident and not sparse.issparse(X) and not isinstance(X, np.memmap):
+        if resident and not sparse.issparse(X) and not is_memory_mapped(X):
             self._resident = self._load()
             self._source = None
 

@@ -15,6 +15,7 @@ from ._linear import (
     column_moments,
     estimation_loss,
     linear_vae,
+    prediction_error,
     principal_components,
     residual_variance,
 )
@@ -207,7 +208,8 @@ def fit_model(
             everything = np.concatenate([valid_index, train_index])
             start = linear_start(X, everything, model, settings, streams)
             set_start(net, start)
-            noise = calibrated_noise(net, rows)
+            k = int(np.count_nonzero(start.log_var))
+            noise = calibrated_noise(net, rows) * prediction_error(k, X.shape[0])
     finish(model, noise, rows)
     # Moments of the optimiser are of no use to a finished fit, and twice its weights.
     net.optimizer_.state.clear()

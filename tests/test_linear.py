@@ -8,6 +8,7 @@ from skvae._linear import (
     column_moments,
     estimation_loss,
     linear_vae,
+    prediction_error,
     principal_components,
     residual_variance,
 )
@@ -108,3 +109,20 @@ def test_large_tables_are_subsampled():
 def test_estimation_loss_shrinks_with_rows_and_grows_with_components():
     assert estimation_loss(4, 20, 100) == pytest.approx(2 * estimation_loss(4, 20, 200))
     assert estimation_loss(5, 20, 100) > estimation_loss(4, 20, 100)
+
+
+def test_prediction_error_is_what_new_rows_show():
+    """Residuals of 4 components on the rows they come from, and on new ones."""
+    random = np.random.RandomState(0)
+    spread = np.r_[5.0, 4.0, 3.0, 2.0, np.full(16, 0.3)]
+    ratios = []
+    for _ in range(60):
+        train, new = (random.randn(n, 20) * spread for n in (100, 2000))
+        pca = PCA(4).fit(train)
+        inside, outside = (
+            np.square(X - pca.inverse_transform(pca.transform(X))).mean()
+            for X in (train, new)
+        )
+        ratios.append(outside / inside)
+    assert np.mean(ratios) == pytest.approx(prediction_error(4, 100), abs=0.02)
+    assert prediction_error(10, 30) == 1.0

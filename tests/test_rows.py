@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from skvae._rows import Rows, batch_bounds, chunk_rows
+from skvae._rows import Rows, batch_bounds, chunk_rows, is_memory_mapped
 
 CPU = torch.device("cpu")
 
@@ -94,3 +94,13 @@ def test_chunks_are_bounded_and_in_order(X):
     assert torch.equal(torch.cat(chunks), rows[:])
     assert chunk_rows(28_231) * 28_231 <= 8_388_608
     assert chunk_rows(10**9) == 1
+
+
+def test_memory_maps_stay_on_disk(X, tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for source in (mapped, np.asarray(mapped), np.asarray(mapped)[3:]):
+        assert is_memory_mapped(source)
+        assert make(source)._resident is None
+    assert not is_memory_mapped(X)
+    assert make(X)._resident is not None
