@@ -26,6 +26,7 @@ from ._training import (
     finish,
     fit_model,
     linear_start,
+    retune,
     set_start,
     start_model,
 )
@@ -149,6 +150,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 model = copy.copy(self._model)
             rows = model.rows(X)
             checkpoint = Checkpoint(model.net)
+            retune(model, settings)
             try:
                 train(model.net, rows, None, epochs=1, streams=streams)
             except BaseException:

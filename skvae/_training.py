@@ -227,6 +227,24 @@ def take_over(model: Model, previous: Model, settings: Settings) -> None:
         criterion.fixed_weight.fill_(settings.kld_weight / previous.scale**2)
 
 
+def retune(model: Model, settings: Settings) -> None:
+    """Give a net that goes on training the parameters of today.
+
+    The learning rate, above all: a schedule of the last fit has run it down to 0.
+    """
+    model.net.set_params(
+        lr=settings.lr,
+        optimizer__weight_decay=settings.weight_decay,
+        batch_size=settings.batch_size,
+        gradient_clip_val=settings.gradient_clip_val,
+        verbose=settings.verbose,
+    )
+    if settings.kld_weight is not None:
+        weight = settings.kld_weight / model.scale**2
+        model.net.criterion_.fixed_weight.fill_(weight)
+    model.net.criterion_.fitted = settings.kld_weight is None
+
+
 def head_start(start: LinearVAE | None, shape: tuple, n_train: int) -> float:
     """What PCA gains from the held-out rows, in nats per row: training must beat it."""
     if start is None:

@@ -230,9 +230,17 @@ def test_partial_fit_learns_from_chunks(digits):
     assert np.isfinite(vae.score(digits[1500:]))
 
 
-def test_partial_fit_after_fit(small, quick):
-    vae = VAETransformer(**quick).fit(small)
-    assert vae.partial_fit(small).n_iter_ == 4
+def test_partial_fit_after_fit(digits):
+    """At the learning rate of the parameter, not at what the schedule ended with."""
+    vae = VAETransformer(6, max_epochs=3, random_state=0).fit(digits)
+    before = vae.score(digits)
+    for _ in range(10):
+        vae.partial_fit(digits)
+    assert vae.n_iter_ == 13
+    assert vae.score(digits) > before + 2
+    weights = vae.module_.decoder.out.weight.detach().clone()
+    vae.set_params(lr=1e-12).partial_fit(digits)
+    torch.testing.assert_close(vae.module_.decoder.out.weight, weights)
 
 
 @pytest.mark.parametrize("container", [pd.DataFrame, pl.DataFrame])
