@@ -290,8 +290,10 @@ class VAETransformer(BaseAutoencoder):
         beta = 1: a lower bound of the log-likelihood, comparable across ``kld_weight``,
         ``latent_dim``, architectures and with ``PCA.score_samples``.
 
-        The expectation is a cubature of 32 to 64 antithetic points, the same for every
-        row: deterministic, and exact where the decoder is linear.
+        The expectation is a cubature of 32 to 128 antithetic points, the same for every
+        row: deterministic. Up to 64 units it is exact where the decoder is linear, and
+        the mean over 100 digits was within 0.02 nats of 2,000 draws a row; with 128
+        and 256 units it was off by 0.2 and 0.4 nats.
 
         Parameters
         ----------
