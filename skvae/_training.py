@@ -179,41 +179,49 @@ def fit_model(
         set_start(net, start)
     rows = model.rows(X, index=train_index)
     valid = model.rows(X, index=valid_index) if len(valid_index) else None
+    head = settings.tol
+    if previous is None:
+        head = head_start(start, X.shape, len(train_index))
+    model.best_epoch = train_epochs(net, rows, valid, settings, streams, head)
+    noise = calibrated_noise(net, rows if valid is None else valid)
+    if model.best_epoch == 0 and previous is not None:
+        # Going on did not help: leave the last fit, as it was calibrated.
+        net.module_.eval()
+        model.noise_variance = previous.noise_variance
+        model.code_scale = previous.code_scale
+        return model
+    if model.best_epoch == 0 and start is not None:
+        # The network did not help: leave PCA behind, and that of all rows.
+        everything = np.concatenate([valid_index, train_index])
+        start = linear_start(X, everything, model, settings, streams)
+        set_start(net, start)
+        k = int(np.count_nonzero(start.log_var))
+        noise = calibrated_noise(net, rows) * prediction_error(k, X.shape[0])
+    finish(model, noise, rows)
+    return model
+
+
+def train_epochs(
+    net: EpochNet,
+    rows: Rows,
+    valid: Rows | None,
+    settings: Settings,
+    streams: Streams,
+    head: float,
+) -> int:
+    """Train, and restore the best epoch if rows are held out; returns its number."""
     callbacks: list[tuple[str, Callback]] = []
     if settings.cosine:
         callbacks.append(("lr_schedule", cosine_schedule(settings.max_epochs)))
+    best = None
     if valid is not None:
-        best = BestEpoch(
-            valid,
-            settings.n_iter_no_change,
-            settings.tol,
-            head_start(start, X.shape, len(train_index)),
-        )
+        best = BestEpoch(valid, settings.n_iter_no_change, settings.tol, head)
         callbacks.append(("best_epoch", best))
-    train(
-        net,
-        rows,
-        valid,
-        epochs=settings.max_epochs,
-        streams=streams,
-        callbacks=callbacks,
-    )
-    noise = calibrated_noise(net, rows if valid is None else valid)
-    if valid is None:
-        model.best_epoch = len(net.history)
-    else:
-        model.best_epoch = best.best_epoch_
-        if best.best_epoch_ == 0 and start is not None:
-            # The network did not help: leave PCA behind, and that of all rows.
-            everything = np.concatenate([valid_index, train_index])
-            start = linear_start(X, everything, model, settings, streams)
-            set_start(net, start)
-            k = int(np.count_nonzero(start.log_var))
-            noise = calibrated_noise(net, rows) * prediction_error(k, X.shape[0])
-    finish(model, noise, rows)
+    n_epochs = settings.max_epochs
+    train(net, rows, valid, epochs=n_epochs, streams=streams, callbacks=callbacks)
     # Moments of the optimiser are of no use to a finished fit, and twice its weights.
     net.optimizer_.state.clear()
-    return model
+    return len(net.history) if best is None else best.best_epoch_
 
 
 def take_over(model: Model, previous: Model, settings: Settings) -> None:

@@ -80,7 +80,8 @@ class VAETransformer(BaseAutoencoder):
     tol : float, default=0.01
         An improvement is more than this, in nats per row.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the last fit.
+        Whether ``fit`` goes on from the weights of the last fit. With early stopping,
+        these are kept unless an epoch is better by more than ``tol``.
     callbacks : list of skorch callbacks or None, default=None
         Passed on to the net as they are. A skorch "batch" is one epoch here: see
         :class:`skorch.callbacks.Callback` and the Notes.

@@ -38,6 +38,15 @@ def test_warm_start_in_other_units_of_weight(digits, quick):
     assert vae.history_[0]["kld_weight"] == pytest.approx(1e-2)
 
 
+def test_warm_start_that_does_not_help_leaves_the_last_fit(digits, quick):
+    vae = VAETransformer(**quick, warm_start=True, tol=1e9).fit(digits)
+    codes, noise = vae.transform(digits), vae.noise_variance_
+    vae.fit(digits[:500])
+    np.testing.assert_array_equal(vae.transform(digits), codes)
+    assert vae.noise_variance_ == noise
+    assert vae.best_epoch_ == 0
+
+
 def test_more_units_than_features_are_idle(wine):
     vae = VAETransformer(40, max_epochs=2, random_state=0).fit(wine)
     assert vae.transform(wine).shape == (178, 40)
