@@ -34,6 +34,9 @@ examples:
   python -m skvae fit table.csv -o model.joblib --latent-dim 8
   python -m skvae transform model.joblib table.csv -o codes.csv
 
+A .csv starts with a line of names. transform needs the same --label and
+--numeric-only as fit.
+
 The ELBO is in nats per row under a calibrated decoder: greater is better, and it
 compares across weights, dimensions and with PCA. Rate (KL) near 0 means that units have
 collapsed: lower kld_weight. A very large rate means an almost plain autoencoder: raise
@@ -82,17 +85,25 @@ def _parser() -> argparse.ArgumentParser:
         "where noise is 1, 3, 10 and 30 %% of a column's variance",
     )
     search.add_argument(
-        "--latent-dims", nargs="+", type=_positive, metavar="K", default=DEFAULT_DIMS
+        "--latent-dims",
+        nargs="+",
+        type=_positive,
+        metavar="K",
+        help=f"default: {' '.join(map(str, DEFAULT_DIMS))}",
     )
     search.add_argument("--folds", type=_folds, default=3, help="default: 3")
     search.add_argument(
-        "--picture", default="skvae-search.png", metavar="PNG", help="%(default)s"
+        "-o",
+        "--picture",
+        default="skvae-search.png",
+        metavar="PNG",
+        help="picture to write; default: %(default)s",
     )
     search.add_argument(
         "--model", metavar="FILE", help="also save the winner (.joblib)"
     )
     search.add_argument(
-        "--jobs", type=int, default=1, help="processes of joblib; default: 1"
+        "--jobs", type=_positive, default=1, help="processes; default: 1"
     )
     search.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -117,7 +128,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--no-scale", action="store_true", help="do not standardise the columns"
         )
-        command.add_argument("--max-epochs", type=_positive, metavar="N")
+        command.add_argument(
+            "--max-epochs", type=_positive, metavar="N", help="default: the estimator's"
+        )
         command.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
         command.add_argument("--seed", type=int, default=0, help="default: 0")
 
@@ -133,28 +146,33 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--out", required=True, metavar="CODES", help=f"{', '.join(WRITABLE)}"
     )
     transform.add_argument("--label", metavar="NAME", help="column to leave out")
-    transform.add_argument("--numeric-only", action="store_true")
+    transform.add_argument(
+        "--numeric-only", action="store_true", help="leave out columns of text"
+    )
     return parser
 
 
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+    return int(text)
+
+
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive integer")
-    return value
+    return _whole(text, 1)
 
 
 def _folds(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 2")
-    return value
+    return _whole(text, 2)
 
 
 def _non_negative(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0")
     return value
 
 
@@ -188,12 +206,12 @@ def _search(args) -> None:
         image_shape, scale = None, not args.no_scale
         weights = args.kld_weights or default_weights(table.X, scale)
         name = f"{args.file} ({table.X.shape[0]} x {table.X.shape[1]})"
-    X = table.X
-    print(f"{name}: {len(weights)} x {len(args.latent_dims)} grid, {args.folds} folds")
+    X, dims = table.X, args.latent_dims or DEFAULT_DIMS
+    print(f"{name}: {len(weights)} x {len(dims)} grid, {args.folds} folds")
     grid = search(
         X,
         weights=weights,
-        dims=args.latent_dims,
+        dims=dims,
         scale=scale,
         folds=args.folds,
         n_jobs=args.jobs,
@@ -204,6 +222,11 @@ def _search(args) -> None:
     print(format_results(rows))
     print("ELBO, rate, distortion and PCA's score: held out, nats per row.")
     best = grid.best_params_
+    if grid.best_score_ < max((r["pca"] for r in rows), default=0.0):
+        print(
+            "PCA scores higher than any of these: try other weights, more epochs, or "
+            "fit's default, which fits the weight."
+        )
     print(
         f"winner: VAETransformer({best['vae__latent_dim']}, "
         f"kld_weight={best['vae__kld_weight']:.2g})"

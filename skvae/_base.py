@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ._device import inference_dtype, resolve_device
 from ._modules import ACTIVATIONS, VAE
-from ._net import Checkpoint, EpochNet, train
+from ._net import Checkpoint, EpochNet, checked_callbacks, train
 from ._rows import chunk_rows
 from ._seeds import Streams, entropy_of
 from ._training import (
@@ -250,6 +250,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     @property
     def module_(self) -> VAE:
         """The fitted module; rows go in as ``(X - mean_) / scale_``."""
+        check_is_fitted(self)
         return self.net_.module_
 
     @property
@@ -294,7 +295,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             tol=float(self.tol),
             device=resolve_device(self.device),
             verbose=int(self.verbose),
-            callbacks=self.callbacks or (),
+            callbacks=checked_callbacks(self.callbacks),
         )
 
     def _fixed_weight(self) -> float | None:

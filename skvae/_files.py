@@ -74,13 +74,18 @@ def read_table(path: str, *, label: str | None = None, numeric_only=False) -> Ta
     except Exception as error:
         # Every reader has errors of its own for a file that is not what it says.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if "pickle" in reason:  # numpy's advice would be to run the file's code
+            reason = "it is no array of numbers"
         raise TableError(f"{path}: cannot be read ({reason})") from error
     if getattr(table.X, "ndim", 0) != 2:
         raise TableError(f"{path}: holds no two-dimensional array")
     try:
         check_array(table.X, accept_sparse="csr", ensure_min_samples=2)
     except (TypeError, ValueError) as error:
-        raise TableError(f"{path}: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        if "NaN" in reason:
+            reason += " Fill in or drop the rows or columns with missing values."
+        raise TableError(f"{path}: {reason}") from error
     return table
 
 
@@ -163,7 +168,7 @@ def _read_frame(file: Path, label, numeric_only) -> Table:
         )
     if numbers.shape[1] == 0:
         raise TableError("no column holds numbers")
-    return Table(numbers.to_numpy(), list(map(str, numbers.columns)), labels)
+    return Table(numbers, list(map(str, numbers.columns)), labels)
 
 
 def _read_h5ad(file: Path, label, numeric_only) -> Table:

@@ -44,8 +44,9 @@ def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
     # Two passes and no centred copy: X may be a memory map.
     step = max(1, 4_000_000 // max(1, X.shape[1]))
     total = np.zeros_like(mean)
-    for start in range(0, len(X), step):
-        total += np.square(X[start : start + step] - mean).sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is the answer then
+        for start in range(0, len(X), step):
+            total += np.square(X[start : start + step] - mean).sum(axis=0)
     return np.asarray(mean), np.asarray(total / len(X))
 
 
@@ -54,18 +55,21 @@ def principal_components(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Leading eigenvalues (divisor n) and eigenvectors (k, n_features) of X.
 
-    X must not be constant; dense X is overwritten. There are fewer components than
-    features and rows, since what is left over is the noise. scikit-learn's ``PCA``
-    picks the solver: a randomised SVD for wide tables, implicit centring for sparse
-    ones.
+    X must not be constant. There are no more components than features, and fewer than
+    rows. scikit-learn's ``PCA`` picks the solver: a randomised SVD for wide tables,
+    implicit centring for sparse ones.
     """
     n_rows, n_features = X.shape
-    k = min(n_components, n_features - 1, n_rows - 1)
+    # The solver for sparse rows gives no full decomposition.
+    k = min(n_components, n_features - sparse.issparse(X), n_rows - 1)
     if k < 1:
         return np.empty(0), np.empty((0, n_features))
     if not sparse.issparse(X) and X.size <= MAX_ENTRIES // 10:
         # The small eigenvalues, which are the noise, drown in float32's rounding.
         X = np.asarray(X, dtype=np.float64)
+    if not sparse.issparse(X):
+        # PCA's solver for tall tables loses a small spread around a large mean.
+        X = X - X.mean(axis=0)
     pca = PCA(k, copy=False, random_state=random_state).fit(X)
     eigenvalues = pca.explained_variance_.astype(np.float64) * (n_rows - 1) / n_rows
     return eigenvalues, pca.components_.astype(np.float64)
@@ -81,7 +85,13 @@ def bounded_index(X, index: np.ndarray, n_components: int) -> np.ndarray:
 def residual_variance(
     total_variance: float, eigenvalues: np.ndarray, n_features: int, floor: float
 ) -> float:
-    """Mean of the eigenvalues that were left out: the noise variance of PPCA."""
+    """Mean of the eigenvalues that were left out: the noise variance of PPCA.
+
+    With none left out, the covariance is exact with any variance up to the smallest
+    eigenvalue; half of it leaves every unit active.
+    """
+    if len(eigenvalues) == n_features:
+        return max(0.5 * float(eigenvalues.min()), floor)
     left = total_variance - float(eigenvalues.sum())
     return max(left / (n_features - len(eigenvalues)), floor)
 

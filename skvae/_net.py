@@ -205,6 +205,24 @@ def _raised_by_statement(error: BaseException) -> bool:
     return dis.opname[bytecode[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
+def checked_callbacks(callbacks: Sequence | None) -> list:
+    """Callbacks as skorch takes them: instances, classes or (name, callback) pairs.
+
+    Raises
+    ------
+    ValueError
+        If one is something else.
+    """
+    for item in callbacks or ():
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise ValueError(
+                f"callbacks holds {item!r}, which is no skorch.callbacks.Callback."
+            )
+    return list(callbacks or ())
+
+
 def build_net(
     *,
     module_params: dict,

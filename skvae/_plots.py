@@ -1,6 +1,7 @@
 """The picture of a search. Needs matplotlib (``skvae[plot]``)."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.model_selection import GridSearchCV
 
 from ._files import optional_import
@@ -35,6 +36,7 @@ def plot_search(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    X = X if sparse.issparse(X) else np.asarray(X)
     n_panels = 2 + (image_shape is not None)
     figure = Figure(figsize=(5.2 * n_panels, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -76,7 +78,7 @@ def _draw_scores(figure, axis, rows: list[dict]) -> None:
 
 def _draw_codes(figure, axis, model, X, labels) -> None:
     """The two widest units of the winner's codes."""
-    codes = model.transform(X)
+    codes = np.asarray(model.transform(X))
     widest = np.argsort(-codes.var(axis=0))[:2]
     first, second = widest[0], widest[-1]
     style = {"s": 7, "alpha": 0.7, "linewidths": 0}

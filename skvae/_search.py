@@ -87,7 +87,7 @@ def default_weights(X, scale: bool) -> list[float]:
         mean = np.asarray(scaled.mean(axis=0))
         variance = float((scaled.multiply(scaled).mean(axis=0) - mean**2).mean())
     else:
-        variance = float(scaled.var(axis=0).mean())
+        variance = float(np.asarray(scaled).var(axis=0).mean())
     return [float(f"{2 * share * variance / X.shape[1]:.2g}") for share in NOISE_SHARES]
 
 

@@ -107,6 +107,11 @@ def split_rows(
 def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> Model:
     """An untrained model in the units of X."""
     mean, variance = column_moments(X)
+    if not np.isfinite(variance).all():
+        raise ValueError(
+            "X has values so large that their variance overflows; divide X by its "
+            "largest absolute value, or put a StandardScaler in front."
+        )
     warn_if_badly_scaled(variance, feature_names)
     scale = float(np.sqrt(variance.mean())) or 1.0
     weight = settings.kld_weight

@@ -32,7 +32,7 @@ class VAETransformer(BaseAutoencoder):
     Parameters
     ----------
     latent_dim : int, default=10
-        Number of latent units.
+        Number of latent units. More than the features or the data need stay idle.
     hidden_dims : tuple of int, default=(256, 128)
         Widths of the encoder's layers; the decoder mirrors them. ``()`` is a linear
         model, whose optimum is probabilistic PCA.
@@ -56,7 +56,7 @@ class VAETransformer(BaseAutoencoder):
         variance near 1. By default each unit is multiplied by its gain (how far the
         reconstruction moves per unit of code), so that distances between codes are
         distances between reconstructions: what neighbours and clusters need. The same
-        choice as ``whiten`` of PCA.
+        choice as ``whiten`` of PCA. It takes effect at once, on a fitted estimator too.
     lr : float, default=2e-3
         Learning rate of AdamW.
     weight_decay : float, default=0.0
@@ -136,10 +136,12 @@ class VAETransformer(BaseAutoencoder):
     Notes
     -----
     A skorch callback's ``on_epoch_*`` and ``on_train_*`` methods are called as ever;
-    ``on_batch_*`` once an epoch, since a whole epoch is handed over at once;
-    ``on_grad_computed`` once a minibatch. ``batch[0]`` and the datasets are ``Rows``,
-    which index like a tensor of centred and scaled rows. Scoring callbacks do not cache
-    predictions: they predict.
+    ``on_batch_*`` once an epoch for the training rows and once for the held-out rows,
+    since each are handed over at once; ``on_grad_computed`` once a minibatch.
+    ``batch[0]`` and the datasets are ``Rows``, which index like a tensor of centred and
+    scaled rows. Scoring callbacks do not cache predictions: they predict. A callback
+    ends training, and leaves a fitted estimator, by raising ``KeyboardInterrupt``, as
+    in skorch; Ctrl-C itself propagates.
 
     References
     ----------

@@ -6,8 +6,7 @@ may be a fitted :class:`~skvae.VAETransformer`, or a ``Pipeline`` or a search th
 in one; densities are then those of the pipeline's transformed rows.
 
 In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in nats,
-
-    - ELBO = distortion + rate.
+``ELBO = -(distortion + rate)``.
 """
 
 import numpy as np

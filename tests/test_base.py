@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import sklearn
+from sklearn.decomposition import PCA
 
 from skvae import VAETransformer
 from skvae._base import _unchanged_on_failure
@@ -34,6 +35,23 @@ def test_parameters_after_fit_do_not_change_what_was_fitted(small, quick):
     vae.set_params(latent_dim=7)
     assert vae.transform(small).shape == (90, 3)
     assert list(vae.get_feature_names_out()) == [f"vaetransformer{i}" for i in range(3)]
+
+
+def test_as_many_units_as_features(wine, quick):
+    """Every direction has a code, and the likelihood is that of a full Gaussian."""
+    params = {**quick, "latent_dim": 13, "lr": 1e-12, "early_stopping": False}
+    vae = VAETransformer(**params).fit(wine)
+    assert vae.score(wine) == pytest.approx(PCA(13).fit(wine).score(wine), abs=0.05)
+    assert (vae.transform(wine).std(axis=0) > 0.1).all()
+    single = VAETransformer(1, random_state=0).fit(wine[:, :1])
+    assert single.transform(wine[:, :1]).std() > 0.1
+
+
+def test_a_large_offset_changes_nothing(wine, quick):
+    X = wine[:, :4]
+    expected = VAETransformer(**quick).fit(X).score(X)
+    moved = VAETransformer(**quick).fit(X + 1e8).score(X + 1e8)
+    assert moved == pytest.approx(expected, abs=0.01)
 
 
 def test_metadata_routing(small, quick):

@@ -52,8 +52,8 @@ def test_sparse_components_are_those_of_the_dense_rows(X):
     np.testing.assert_allclose(of_sparse, dense, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("shape", "k"), [((20, 1), 0), ((2, 6), 1), ((30, 4), 3)])
-def test_something_is_always_left_for_the_noise(shape, k):
+@pytest.mark.parametrize(("shape", "k"), [((20, 1), 1), ((2, 6), 1), ((30, 4), 4)])
+def test_there_are_no_more_components_than_features_or_rows(shape, k):
     X = np.random.RandomState(0).randn(*shape)
     eigenvalues, vectors = principal_components(X, 10, np.random.RandomState(0))
     assert eigenvalues.shape == (k,)
@@ -91,6 +91,22 @@ def test_units_below_the_noise_are_idle():
     np.testing.assert_array_equal(start.log_var[1:], 0.0)
     assert not start.encode[1:].any()
     assert not start.decode[:, 1:].any()
+
+
+def test_a_large_mean_does_not_drown_the_components(X):
+    expected, _ = principal_components(X, 3, np.random.RandomState(0))
+    moved, _ = principal_components(X + 1e8, 3, np.random.RandomState(0))
+    np.testing.assert_allclose(moved, expected, rtol=1e-6)
+
+
+def test_with_all_components_every_unit_is_active():
+    eigenvalues = np.array([3.0, 2.0, 1.0])
+    noise = residual_variance(6.0, eigenvalues, 3, 1e-9)
+    assert noise == 0.5
+    start = linear_vae(eigenvalues, np.eye(3), noise)
+    assert (start.log_var < 0).all()
+    covariance = start.decode @ start.decode.T + noise * np.eye(3)
+    np.testing.assert_allclose(covariance, np.diag(eigenvalues))
 
 
 def test_residual_variance_has_a_floor():

@@ -59,6 +59,16 @@ def test_fit_and_transform(table, tmp_path, capsys):
     np.testing.assert_allclose(frame.to_numpy(), expected)
 
 
+def test_transform_checks_the_names_of_columns(tmp_path, digits, capsys):
+    frame = pd.DataFrame(digits[:60, 2:6], columns=list("abcd"))
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame[list("dcba")].to_csv(tmp_path / "b.csv", index=False)
+    model, out = str(tmp_path / "m.joblib"), str(tmp_path / "c.npy")
+    assert main(["fit", str(tmp_path / "a.csv"), "-o", model, *QUICK[:2]]) == 0
+    assert main(["transform", model, str(tmp_path / "b.csv"), "-o", out]) == 2
+    assert "feature names" in capsys.readouterr().err
+
+
 def test_every_kind_of_file(tmp_path, digits, capsys):
     X = digits[:60]
     frame = pd.DataFrame(X, columns=[f"p{i}" for i in range(64)])

@@ -36,6 +36,7 @@ from skvae import VAETransformer
         ({"device": "tpu9"}, "device='tpu9'"),
         ({"device": "meta"}, "device='meta' is not supported"),
         ({"callbacks": "none"}, "callbacks"),
+        ({"callbacks": [print]}, "no skorch.callbacks.Callback"),
         ({"random_state": "seed"}, "random_state"),
     ],
 )
@@ -68,6 +69,7 @@ def test_missing_cuda(small, device):
         (lambda X: sparse.csr_array(np.where(X.max() == X, np.nan, X)), "NaN"),
         (lambda X: torch.full((5, 2), float("nan")), "contains NaN"),
         (lambda X: X[None], "dim 3"),
+        (lambda X: X * 1e300, "variance overflows"),
     ],
 )
 def test_bad_data(small, quick, make, message):
