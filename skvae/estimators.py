@@ -339,14 +339,14 @@ class VAETransformer(BaseAutoencoder):
         return torch.cat(errors), torch.cat(kls)
 
     def _unit_statistics(self, X) -> tuple[np.ndarray, np.ndarray]:
-        """Mean KL (nats) and variance of the posterior mean, of every unit."""
+        """KL of every row and unit (nats), and variance of every unit's mean."""
         kls, means = [], []
         for module, x in self._chunks(X):
             mean, log_var = module.encode(x)
             kls.append(kl_to_standard_normal(mean, log_var).cpu().double())
             means.append(mean.cpu().double())
         kl, mean = torch.cat(kls), torch.cat(means)
-        return kl.mean(dim=0).numpy(), mean.var(dim=0, correction=0).numpy()
+        return kl.numpy(), mean.var(dim=0, correction=0).numpy()
 
     def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
         """Importance-weighted bound per row in nats, from draws of a fixed seed.

@@ -134,7 +134,7 @@ def rate(estimator, X) -> np.ndarray:
         Nats per row, summed over units.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._distortion_and_rate(X)[1].numpy()
+    return estimator._unit_statistics(X)[0].sum(axis=1)
 
 
 def distortion(estimator, X) -> np.ndarray:
@@ -172,7 +172,7 @@ def kl_per_unit(estimator, X) -> np.ndarray:
         Nats per row. An idle unit's is near 0.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._unit_statistics(X)[0]
+    return estimator._unit_statistics(X)[0].mean(axis=0)
 
 
 def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:

@@ -64,8 +64,8 @@ def test_memory_is_flat_over_fifty_fits(digits):
         return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
 
     def fit(seed):
-        VAETransformer(3, hidden_dims=(16,), max_epochs=2, random_state=seed).fit(
-            digits[:200]
+        VAETransformer(3, hidden_dims=(16,), max_epochs=1, random_state=seed).fit(
+            digits[:100]
         ).transform(digits)
 
     fit(0)
