@@ -3,7 +3,10 @@
 import argparse
 import sys
 
+import joblib
 import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.pipeline import Pipeline
 
 from ._files import (
     READABLE,
@@ -14,7 +17,10 @@ from ._files import (
     read_table,
     write_table,
 )
+from ._plots import plot_search
+from ._search import default_weights, format_results, results, scaler, search
 from ._version import __version__
+from .estimators import VAETransformer
 
 DIGITS_WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2)
 DIGITS_EPOCHS = 40
@@ -66,17 +72,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"skvae {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_search(commands)
+    _add_fit(commands)
+    _add_transform(commands)
+    return parser
 
-    search = commands.add_parser(
+
+def _add_search(commands) -> None:
+    command = commands.add_parser(
         "search",
         help="search kld_weight and latent_dim, print a table, draw a picture",
         description="Grid search ranked by the held-out ELBO (nats per row).",
     )
-    search.set_defaults(run=_search)
-    search.add_argument(
+    command.set_defaults(run=_search)
+    command.add_argument(
         "file", nargs="?", help=f"table ({', '.join(READABLE)}); default: digits"
     )
-    search.add_argument(
+    command.add_argument(
         "--kld-weights",
         nargs="+",
         type=_non_negative,
@@ -84,72 +96,84 @@ def _parser() -> argparse.ArgumentParser:
         help="weights to try; default: those that are maximum likelihood (beta = 1) "
         "where noise is 1, 3, 10 and 30 %% of a column's variance",
     )
-    search.add_argument(
+    command.add_argument(
         "--latent-dims",
         nargs="+",
         type=_positive,
         metavar="K",
         help=f"default: {' '.join(map(str, DEFAULT_DIMS))}",
     )
-    search.add_argument("--folds", type=_folds, default=3, help="default: 3")
-    search.add_argument(
+    command.add_argument("--folds", type=_folds, default=3, help="default: 3")
+    command.add_argument(
         "-o",
         "--picture",
         default="skvae-search.png",
         metavar="PNG",
         help="picture to write; default: %(default)s",
     )
-    search.add_argument(
+    command.add_argument(
         "--model", metavar="FILE", help="also save the winner (.joblib)"
     )
-    search.add_argument(
+    command.add_argument(
         "--jobs", type=_positive, default=1, help="processes; default: 1"
     )
-    search.add_argument("--quiet", action="store_true", help="no progress bar")
+    command.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    fit = commands.add_parser("fit", help="fit one model and save it")
-    fit.set_defaults(run=_fit)
-    fit.add_argument("file", help=f"table ({', '.join(READABLE)})")
-    fit.add_argument(
+    _add_table_options(command, label="column that holds labels")
+    _add_training_options(command)
+
+
+def _add_fit(commands) -> None:
+    command = commands.add_parser("fit", help="fit one model and save it")
+    command.set_defaults(run=_fit)
+    command.add_argument("file", help=f"table ({', '.join(READABLE)})")
+    command.add_argument(
         "-o", "--out", required=True, metavar="MODEL", help="a .joblib file"
     )
-    fit.add_argument("--latent-dim", type=_positive, default=10, help="default: 10")
-    fit.add_argument(
+    command.add_argument("--latent-dim", type=_positive, default=10, help="default: 10")
+    command.add_argument(
         "--kld-weight",
         type=_weight,
         default="auto",
         help='a number or "auto" (default)',
     )
-    for command in (search, fit):
-        command.add_argument("--label", metavar="NAME", help="column that holds labels")
-        command.add_argument(
-            "--numeric-only", action="store_true", help="leave out columns of text"
-        )
-        command.add_argument(
-            "--no-scale", action="store_true", help="do not standardise the columns"
-        )
-        command.add_argument(
-            "--max-epochs", type=_positive, metavar="N", help="default: the estimator's"
-        )
-        command.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
-        command.add_argument("--seed", type=int, default=0, help="default: 0")
+    _add_table_options(command, label="column that holds labels")
+    _add_training_options(command)
 
-    transform = commands.add_parser(
+
+def _add_transform(commands) -> None:
+    command = commands.add_parser(
         "transform",
         help="code rows with a saved model",
         description="Code rows. A .joblib file can run code: load only your own.",
     )
-    transform.set_defaults(run=_transform)
-    transform.add_argument("model", help="a .joblib file from fit or search")
-    transform.add_argument("file", help=f"table ({', '.join(READABLE)})")
-    transform.add_argument(
+    command.set_defaults(run=_transform)
+    command.add_argument("model", help="a .joblib file from fit or search")
+    command.add_argument("file", help=f"table ({', '.join(READABLE)})")
+    command.add_argument(
         "-o", "--out", required=True, metavar="CODES", help=f"{', '.join(WRITABLE)}"
     )
-    transform.add_argument("--label", metavar="NAME", help="column to leave out")
-    transform.add_argument(
+    _add_table_options(command, label="column to leave out")
+
+
+def _add_table_options(command, *, label: str) -> None:
+    """What every command that reads a table takes."""
+    command.add_argument("--label", metavar="NAME", help=label)
+    command.add_argument(
         "--numeric-only", action="store_true", help="leave out columns of text"
     )
-    return parser
+
+
+def _add_training_options(command) -> None:
+    """What every command that trains takes."""
+    command.add_argument(
+        "--no-scale", action="store_true", help="do not standardise the columns"
+    )
+    command.add_argument(
+        "--max-epochs", type=_positive, metavar="N", help="default: the estimator's"
+    )
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    command.add_argument("--seed", type=int, default=0, help="default: 0")
 
 
 def _whole(text: str, least: int) -> int:
@@ -189,10 +213,6 @@ def _params(args) -> dict:
 
 
 def _search(args) -> None:
-    # Imported here: --help and a mistyped flag need not wait for torch.
-    from ._plots import plot_search
-    from ._search import default_weights, format_results, results, search
-
     check_writable(args.picture, (".png", ".pdf", ".svg"))
     if args.model is not None:
         check_writable(args.model, (".joblib",))
@@ -242,18 +262,11 @@ def _search(args) -> None:
 
 
 def _digits() -> Table:
-    from sklearn.datasets import load_digits
-
     digits = load_digits()
     return Table(digits.data / 16.0, list(digits.feature_names), digits.target)
 
 
 def _fit(args) -> None:
-    from sklearn.pipeline import Pipeline
-
-    from ._search import scaler
-    from .estimators import VAETransformer
-
     check_writable(args.out, (".joblib",))
     table = read_table(args.file, label=args.label, numeric_only=args.numeric_only)
     vae = VAETransformer(args.latent_dim, kld_weight=args.kld_weight, **_params(args))
@@ -268,15 +281,11 @@ def _fit(args) -> None:
 
 
 def _dump(model, path: str) -> None:
-    import joblib
-
     joblib.dump(model, path)
     print(f"wrote {path}")
 
 
 def _transform(args) -> None:
-    import joblib
-
     check_writable(args.out, WRITABLE)
     table = read_table(args.file, label=args.label, numeric_only=args.numeric_only)
     try:

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from .estimators import VAETransformer
-from .metrics import active_units, distortion, rate
+from .metrics import _vae, active_units, distortion, rate
 
 # Noise variances of the default grid, as shares of the mean variance of a column.
 NOISE_SHARES = (0.01, 0.03, 0.1, 0.3)
@@ -31,6 +31,8 @@ class ReportScorer:
         self.progress = progress
 
     def __call__(self, estimator, X, y=None) -> dict[str, float]:
+        # Once through the pipeline, not once a measure.
+        estimator, X = _vae(estimator, X)
         d, r = distortion(estimator, X), rate(estimator, X)
         scores = {
             "elbo": -float((d + r).mean()),

@@ -1,9 +1,10 @@
 """X as users have it -> X as the estimators need it."""
 
-import sys
 import warnings
 
 import numpy as np
+import torch
+from scipy import sparse
 
 # A column whose standard deviation is this many times the median column's decides the
 # fit alone.
@@ -12,16 +13,13 @@ BAD_SCALING_RATIO = 1000.0
 
 def from_torch(X):
     """A torch tensor as an ndarray or CSR array; anything else as it is."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(X, torch.Tensor):
+    if not isinstance(X, torch.Tensor):
         return X
     X = X.detach().cpu()
     if X.dtype in (torch.float16, torch.bfloat16):
         X = X.float()
     if X.layout is torch.strided:
         return X.resolve_conj().numpy()
-    from scipy import sparse
-
     X = X.to_sparse_csr()
     parts = (X.values(), X.col_indices(), X.crow_indices())
     return sparse.csr_array(tuple(p.numpy() for p in parts), shape=tuple(X.shape))
