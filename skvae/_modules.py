@@ -170,6 +170,17 @@ class Decoder(nn.Module):
         x = self.out(self.body(z, generator))
         return x if self.linear is None else x + self.linear(z)
 
+    def embed(self, z: Tensor) -> Tensor:
+        """What :meth:`readout` maps to rows, up to the bias: (n, width)."""
+        h = self.body(z)
+        return h if self.linear is None else torch.cat([h, z], dim=1)
+
+    def readout(self) -> Tensor:
+        """The linear map that the decoder ends in, (n_features, width)."""
+        if self.linear is None:
+            return self.out.weight
+        return torch.cat([self.out.weight, self.linear.weight], dim=1)
+
 
 class VAE(nn.Module):
     """Variational autoencoder with a Gaussian posterior and a Gaussian decoder.

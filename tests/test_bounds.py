@@ -52,6 +52,24 @@ def test_elbo_of_a_linear_model_is_its_likelihood(linear):
     torch.testing.assert_close(elbo(error, kl, 0.3, 6), exact, atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("linear_path", [False, True])
+def test_distortion_is_the_mean_over_decoded_points(linear_path):
+    module = VAE(30, 3, hidden_dims=(7,), linear_path=linear_path).double().eval()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(5, 30, dtype=torch.float64)
+    points = cubature(3)
+    error, _ = distortion_and_rate(module, x, points)
+    mean, log_var = module.encode(x)
+    scale = (0.5 * log_var).exp()
+    decoded = [
+        (module.decode(mean + s * p * scale) - x).square().sum(dim=1)
+        for p in points
+        for s in (1, -1)
+    ]
+    torch.testing.assert_close(error, torch.stack(decoded).mean(dim=0))
+
+
 def test_importance_weighted_bound_of_a_linear_model_is_its_likelihood(linear):
     module, _, x, exact = linear
     noise = torch.randn(5, 20, 3, dtype=torch.float64)
