@@ -25,6 +25,7 @@ from ._training import (
     Settings,
     finish,
     fit_model,
+    for_new_rows,
     linear_start,
     retune,
     set_start,
@@ -140,11 +141,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 names = getattr(self, "feature_names_in_", None)
                 model = start_model(X, settings, streams, names)
                 if settings.linear_path:
-                    everything = np.arange(X.shape[0])
-                    set_start(
-                        model.net,
-                        linear_start(X, everything, model, settings, streams),
-                    )
+                    every = np.arange(X.shape[0])
+                    start = linear_start(X, every, model, settings, streams)
+                    set_start(model.net, start)
+                    fitted = settings.kld_weight is None
+                    model.start = for_new_rows(start, model.rows(X), fitted=fitted)
             else:
                 self._check_same_architecture(settings)
                 model = copy.copy(self._model)

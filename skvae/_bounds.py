@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from ._linear import LinearVAE
 from ._modules import VAE
 from ._objective import draw_posterior, gaussian_log_likelihood, kl_per_row
 
@@ -79,9 +80,24 @@ def distortion_and_rate(
     return error, kl_per_row(mean, log_var)
 
 
-def elbo(squared_error: Tensor, kl: Tensor, noise_variance: float, n_features: int):
-    """ELBO per row in nats."""
-    return gaussian_log_likelihood(squared_error, noise_variance, n_features) - kl
+@torch.no_grad()
+def linear_distortion_and_rate(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`distortion_and_rate`, of a linear model: in closed form."""
+    encode, log_var, decode = (
+        torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in linear[:3]
+    )
+    mean = x @ encode.T
+    residual = x - mean @ decode.T
+    spread = (log_var.exp() * decode.square().sum(dim=0)).sum()
+    return _inner(residual, residual) + spread, kl_per_row(mean, log_var)
+
+
+def in_nats(
+    squared_error: Tensor, kl: Tensor, noise_variance: float, n_features: int
+) -> tuple[Tensor, Tensor]:
+    """Distortion and rate per row, float64: ``-E_q ln p(x | z)`` and the KL."""
+    error = squared_error.double()
+    return -gaussian_log_likelihood(error, noise_variance, n_features), kl.double()
 
 
 @torch.no_grad()

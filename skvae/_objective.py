@@ -15,6 +15,7 @@ so a fixed ``kld_weight`` is a beta-VAE, and ``beta = 1`` is maximum likelihood.
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -39,6 +40,29 @@ def gaussian_log_likelihood(
     """ln N(x; xhat, noise_variance I) in nats, from the squared error of a row."""
     log_norm = n_features * math.log(2.0 * math.pi * noise_variance)
     return -0.5 * (log_norm + squared_error / noise_variance)
+
+
+def mix_terms(
+    terms: tuple[Tensor, Tensor], others: tuple[Tensor, Tensor], share: float
+) -> tuple[Tensor, Tensor]:
+    """Distortion and rate, in nats per row, of a mixture of two models.
+
+    The mixture has a binary latent variable beside the codes, with the prior ``share``
+    for the second model. At its optimal posterior the ELBO is
+    ``ln((1 - share) exp(ELBO_1) + share exp(ELBO_2))``, so no row's is below the second
+    model's by more than ``-ln(share)``, nor below the first's by more than
+    ``-ln(1 - share)``.
+    """
+    (distortion, rate), (other_distortion, other_rate) = terms, others
+    prior = math.log(share / (1.0 - share))
+    log_odds = distortion + rate - other_distortion - other_rate + prior
+    w = torch.sigmoid(log_odds)
+    # KL of the choice, w ln(w / share) + (1 - w) ln((1 - w) / (1 - share))
+    choice = w * (log_odds - prior) - F.softplus(log_odds) - math.log1p(-share)
+    return (
+        torch.lerp(distortion, other_distortion, w),
+        torch.lerp(rate, other_rate, w) + choice,
+    )
 
 
 def calibrated_elbo(

@@ -7,7 +7,12 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from ._bounds import cubature, decoder_gain, distortion_and_rate
+from ._bounds import (
+    cubature,
+    decoder_gain,
+    distortion_and_rate,
+    linear_distortion_and_rate,
+)
 from ._early_stopping import BestEpoch
 from ._linear import (
     LinearVAE,
@@ -58,7 +63,8 @@ class Model:
     """A net with the units its rows are in, and what was calibrated afterwards.
 
     ``noise_variance`` is in the squared units of X, ``code_scale`` (latent_dim,) in the
-    units of X per unit of code.
+    units of X per unit of code. ``start`` is the linear model that training began at
+    and left, calibrated, in the net's units.
     """
 
     net: EpochNet
@@ -67,6 +73,7 @@ class Model:
     noise_variance: float
     code_scale: np.ndarray
     best_epoch: int = 0
+    start: LinearVAE | None = None
 
     def rows(self, X, *, index=None, dtype=torch.float32, resident=True) -> Rows:
         device = torch.device(self.net.device)
@@ -160,6 +167,19 @@ def set_start(net: EpochNet, start: LinearVAE) -> None:
     net.criterion_.noise_variance.fill_(start.noise_variance)
 
 
+def for_new_rows(start: LinearVAE, rows: Rows, *, fitted: bool) -> LinearVAE:
+    """The linear VAE of ``rows`` with the noise variance to expect on others.
+
+    Unless ``fitted``, its noise is what the weight stands for, and not of these rows.
+    """
+    noise = start.noise_variance
+    if not fitted:
+        error, _ = linear_distortion_and_rate(start, _some(rows, CALIBRATION_ROWS))
+        noise = max(error.mean().item() / rows.n_features, NOISE_FLOOR)
+    k = int(np.count_nonzero(start.log_var))
+    return start._replace(noise_variance=noise * prediction_error(k, len(rows)))
+
+
 def fit_model(
     X,
     settings: Settings,
@@ -195,13 +215,18 @@ def fit_model(
         model.noise_variance = previous.noise_variance
         model.code_scale = previous.code_scale
         return model
-    if model.best_epoch == 0 and start is not None:
-        # The network did not help: leave PCA behind, and that of all rows.
+    if start is not None:
         everything = np.concatenate([valid_index, train_index])
-        start = linear_start(X, everything, model, settings, streams)
-        set_start(net, start)
-        k = int(np.count_nonzero(start.log_var))
-        noise = calibrated_noise(net, rows) * prediction_error(k, X.shape[0])
+        if valid is not None:
+            start = linear_start(X, everything, model, settings, streams)
+        fitted = settings.kld_weight is None
+        start = for_new_rows(start, model.rows(X, resident=False), fitted=fitted)
+        if model.best_epoch == 0:
+            # The network did not help: leave the linear model of all rows behind.
+            set_start(net, start)
+            noise = start.noise_variance
+        else:
+            model.start = start
     finish(model, noise, rows)
     return model
 
@@ -232,6 +257,7 @@ def train_epochs(
 def take_over(model: Model, previous: Model, settings: Settings) -> None:
     """Continue from the weights and in the units of an earlier fit."""
     model.mean, model.scale = previous.mean, previous.scale
+    model.start = previous.start
     model.net.data_scale = previous.scale
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
     criterion = model.net.criterion_

@@ -13,7 +13,6 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._objective import gaussian_log_likelihood
 from .estimators import VAETransformer
 
 # Burda et al. (2016): a unit is active if its posterior mean varies over rows.
@@ -131,10 +130,11 @@ def rate(estimator, X) -> np.ndarray:
     Returns
     -------
     rate : ndarray of shape (n_samples,)
-        Nats per row, summed over units.
+        Nats per row, summed over units. With a linear start, it includes the choice
+        between the network and that start (see ``VAETransformer.score_samples``).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._unit_statistics(X)[0].sum(axis=1)
+    return estimator._terms(X)[1].numpy()
 
 
 def distortion(estimator, X) -> np.ndarray:
@@ -153,9 +153,7 @@ def distortion(estimator, X) -> np.ndarray:
         Nats per row.
     """
     estimator, X = _vae(estimator, X)
-    squared_error, _ = estimator._distortion_and_rate(X)
-    variance, n_features = estimator.noise_variance_, estimator.n_features_in_
-    return -gaussian_log_likelihood(squared_error, variance, n_features).numpy()
+    return estimator._terms(X)[0].numpy()
 
 
 def kl_per_unit(estimator, X) -> np.ndarray:

@@ -9,9 +9,11 @@ from skvae._bounds import (
     cubature,
     decoder_gain,
     distortion_and_rate,
-    elbo,
     importance_weighted_bound,
+    in_nats,
+    linear_distortion_and_rate,
 )
+from skvae._linear import LinearVAE
 from skvae._modules import VAE
 
 
@@ -48,8 +50,9 @@ def test_cubature_has_the_moments_of_a_standard_normal(latent_dim):
 
 def test_elbo_of_a_linear_model_is_its_likelihood(linear):
     module, _, x, exact = linear
-    error, kl = distortion_and_rate(module, x, cubature(3))
-    torch.testing.assert_close(elbo(error, kl, 0.3, 6), exact, atol=1e-9, rtol=0)
+    terms = distortion_and_rate(module, x, cubature(3))
+    distortion, rate = in_nats(*terms, 0.3, 6)
+    torch.testing.assert_close(-distortion - rate, exact, atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("linear_path", [False, True])
@@ -75,6 +78,14 @@ def test_importance_weighted_bound_of_a_linear_model_is_its_likelihood(linear):
     noise = torch.randn(5, 20, 3, dtype=torch.float64)
     bound = importance_weighted_bound(module, x, 0.3, noise)
     torch.testing.assert_close(bound, exact, atol=1e-9, rtol=0)
+
+
+def test_closed_form_of_a_linear_model_is_its_cubature(linear):
+    module, W, x, _ = linear
+    encode, log_var = module.encoder.linear.mean.weight, module.encode(x).log_var[0]
+    parts = (encode.detach().numpy(), log_var.detach().numpy(), W.numpy())
+    closed = linear_distortion_and_rate(LinearVAE(*parts, 0.3), x)
+    torch.testing.assert_close(closed, distortion_and_rate(module, x, cubature(3)))
 
 
 def test_importance_weighted_bound_tightens(linear):

@@ -10,6 +10,7 @@ from skvae._objective import (
     gaussian_log_likelihood,
     kl_per_row,
     kl_to_standard_normal,
+    mix_terms,
     noise_of_weight,
     weight_of_noise,
 )
@@ -59,3 +60,24 @@ def test_calibrated_variance_is_optimal():
 
 def test_weight_and_noise_are_inverse():
     assert noise_of_weight(weight_of_noise(0.37, 28), 28) == pytest.approx(0.37)
+
+
+def test_mixture_is_the_log_of_the_mixed_densities():
+    generator = torch.Generator().manual_seed(0)
+    terms = torch.randn(2, 9, generator=generator, dtype=torch.float64) * 20
+    others = torch.randn(2, 9, generator=generator, dtype=torch.float64) * 20
+    distortion, rate = mix_terms(tuple(terms), tuple(others), 0.01)
+    expected = torch.logaddexp(
+        math.log(0.99) - terms.sum(dim=0), math.log(0.01) - others.sum(dim=0)
+    )
+    torch.testing.assert_close(-distortion - rate, expected)
+
+
+def test_mixture_follows_the_better_model():
+    terms = torch.tensor([[5.0, 1.0, 1e7], [2.0, 2.0, 2.0]], dtype=torch.float64)
+    others = torch.tensor([[1e7, 1.0, 5.0], [3.0, 2.0, 1.0]], dtype=torch.float64)
+    distortion, rate = mix_terms(tuple(terms), tuple(others), 0.01)
+    torch.testing.assert_close(distortion, terms[0].minimum(others[0]))
+    # The rate has the choice in it: 0 nats where it is the prior's, -ln of it if sure.
+    expected = [2.0 - math.log(0.99), 2.0, 1.0 - math.log(0.01)]
+    torch.testing.assert_close(rate, rate.new_tensor(expected))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
 from skvae import VAETransformer
 from skvae._training import VALIDATION_BLOCKS, split_rows
@@ -80,3 +81,31 @@ def test_memory_is_flat_over_fifty_fits(digits):
     assert tensors() <= before
     # Caches fill in the first fits; a leak of a net would be 10 kB a fit and more.
     assert sizes[-1] - sizes[10] < 100_000
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_no_row_scores_far_below_pca(breast_cancer, early_stopping):
+    """However odd the row: it is the linear start's to explain, then."""
+    X = breast_cancer
+    vae = VAETransformer(
+        8, max_epochs=15, early_stopping=early_stopping, random_state=0
+    ).fit(X)
+    assert vae.best_epoch_ > 0
+    odd = X[:100].copy()
+    odd[np.arange(100), np.arange(100) % 30] += np.geomspace(10, 1e4, 100)
+    pca = PCA(8).fit(X)
+    far = vae._model.start
+    vae._model.start = None
+    assert (vae.score_samples(odd) < pca.score_samples(odd) - 10).any()
+    vae._model.start = far
+    assert (vae.score_samples(odd) > pca.score_samples(odd) - 5).all()
+
+
+def test_a_fit_that_is_its_start_has_no_other(digits, quick):
+    assert (
+        VAETransformer(**quick, tol=0, linear_path=None).fit(digits)._model.start
+        is None
+    )
+    vae = VAETransformer(**quick, lr=1e-12).fit(digits)
+    assert vae.best_epoch_ == 0
+    assert vae._model.start is None
