@@ -1,6 +1,15 @@
-"""Variational autoencoders for scikit-learn users."""
+"""Autoencoders for scikit-learn users."""
 
 from ._version import __version__
-from .estimators import VAETransformer
+from .ae import AETransformer
+from .rae import RAETransformer
+from .sae import SAETransformer
+from .vae import VAETransformer
 
-__all__ = ["VAETransformer", "__version__"]
+__all__ = [
+    "AETransformer",
+    "RAETransformer",
+    "SAETransformer",
+    "VAETransformer",
+    "__version__",
+]

@@ -20,7 +20,7 @@ from ._files import (
 from ._plots import plot_search
 from ._search import default_weights, format_results, results, scaler, search
 from ._version import __version__
-from .estimators import VAETransformer
+from .vae import VAETransformer
 
 DIGITS_WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2)
 DIGITS_EPOCHS = 40

@@ -3,6 +3,8 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,23 +14,22 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from ._device import inference_dtype, resolve_device
-from ._modules import ACTIVATIONS, VAE
+from ._modules import ACTIVATIONS, Autoencoder
 from ._net import Checkpoint, EpochNet, checked_callbacks, train
 from ._rows import chunk_rows
 from ._seeds import Streams, entropy_of
 from ._training import (
+    Family,
     Model,
     Settings,
-    finish,
     fit_model,
-    for_new_rows,
     linear_start,
     retune,
-    set_start,
     start_model,
 )
 from ._validation import (
@@ -37,15 +38,15 @@ from ._validation import (
     from_torch,
     normalised_activation,
 )
+from .presets import preset_params
 
 _HISTORY_KEYS = (
     "epoch",
-    "train_loss",
-    "train_recon_loss",
-    "train_kl_loss",
-    "valid_loss",
-    "valid_recon_loss",
-    "valid_kl_loss",
+    *(
+        f"{rows}_{term}_loss".replace("__", "_")
+        for rows in ("train", "valid")
+        for term in ("", "recon", "kl", "free_bits", "reg", "decoder")
+    ),
     "valid_elbo",
     "kld_weight",
     "dur",
@@ -67,9 +68,63 @@ def _unchanged_on_failure(estimator):
 class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Fitting, coding and reconstructing, for every autoencoder of the package.
 
-    Subclasses define ``__init__`` with the parameters that :meth:`_settings` reads, and
-    ``_parameter_constraints``.
+    Subclasses define ``__init__`` with the parameters that are constrained here and
+    their own, and :meth:`_family`.
     """
+
+    _parameter_constraints: dict = {
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "hidden_dims": ["array-like"],
+        "activation": [str],
+        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
+        "use_batch_norm": ["boolean"],
+        "linear_path": [StrOptions({"pca"}), None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "gradient_clip_val": [Interval(Real, 0, None, closed="neither"), None],
+        "lr_schedule": [StrOptions({"constant", "cosine"})],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": [list, None],
+        "device": [str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @classmethod
+    def from_preset(cls, name, **overrides):
+        """An estimator with the parameters of a named preset.
+
+        Parameters
+        ----------
+        name : str
+            A key of :data:`skvae.presets.PRESETS` that is this estimator's.
+        **overrides
+            Parameters that replace the preset's.
+
+        Returns
+        -------
+        estimator : object
+            Not fitted.
+
+        Raises
+        ------
+        ValueError
+            If the preset is unknown or another estimator's, or if the estimator has no
+            parameter of an override's name.
+        """
+        params = preset_params(name, cls.__name__)
+        unknown = sorted(set(overrides) - set(cls._get_param_names()))
+        if unknown:
+            raise ValueError(
+                f"{cls.__name__} has no parameter {', '.join(map(repr, unknown))}."
+            )
+        return cls(**{**params, **overrides})
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -102,14 +157,17 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             settings = self._settings(X.shape[1])
             if warm:
                 self._check_same_architecture(settings)
+            streams = self._next_streams(fresh=not warm)
             model = fit_model(
                 X,
                 settings,
-                self._next_streams(fresh=not warm),
+                streams,
                 feature_names=getattr(self, "feature_names_in_", None),
                 previous=self._model if warm else None,
             )
             self._commit(model, X.dtype)
+            self._measure(X, streams)
+        self._advise()
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -137,15 +195,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X = self._validated(X, reset=first, min_rows=2 if first else 1)
             settings = self._settings(X.shape[1])
             streams = self._next_streams(fresh=first)
+            start = None
             if first:
                 names = getattr(self, "feature_names_in_", None)
                 model = start_model(X, settings, streams, names)
                 if settings.linear_path:
                     every = np.arange(X.shape[0])
                     start = linear_start(X, every, model, settings, streams)
-                    set_start(model.net, start)
-                    fitted = settings.kld_weight is None
-                    model.start = for_new_rows(start, model.rows(X), fitted=fitted)
+                    settings.family.set_start(model.net, start)
             else:
                 self._check_same_architecture(settings)
                 model = copy.copy(self._model)
@@ -153,19 +210,23 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             checkpoint = Checkpoint(model.net)
             retune(model, settings)
             try:
-                train(model.net, rows, None, epochs=1, streams=streams)
+                train(model.net, rows, None, epochs=1, streams=streams, endless=True)
             except BaseException:
                 checkpoint.restore()
                 raise
-            finish(model, model.net.criterion_.noise_variance.item(), rows)
+            model.net.module_.eval()
             model.best_epoch = len(model.net.history)
+            if start is not None:
+                start = settings.family.for_new_rows(start, rows)
+            settings.family.calibrate(model, rows, None, start)
             self._commit(model, X.dtype)
+            self._measure(X, streams)
         return self
 
     def transform(self, X):
-        """Code X: the posterior mean of every row.
+        """Code X.
 
-        Deterministic: no draw, no dropout, running statistics.
+        Deterministic: no draw (a posterior's mean), no dropout, running statistics.
 
         Parameters
         ----------
@@ -175,10 +236,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Returns
         -------
         X_new : ndarray of shape (n_samples, latent_dim)
-            Codes, in the units of X (or of the prior, if ``whiten``); float64 if X is
+            Codes, in the units of X unless the estimator whitens them; float64 if X is
             float64, else float32.
         """
-        parts = list(self._posterior_means(X))
+        parts = list(self._codes(X))
         return np.concatenate(parts) * self._code_units(parts[0].dtype)
 
     def inverse_transform(self, X):
@@ -212,7 +273,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self._decode(Z)
 
     def reconstruct(self, X):
-        """Reconstruct X from its posterior means.
+        """Reconstruct X from its codes.
 
         Parameters
         ----------
@@ -227,7 +288,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return np.concatenate([r for _, r in self._reconstructions(X)])
 
     def reconstruction_error(self, X, per_feature=False):
-        """Squared error of the reconstruction of X from its posterior means.
+        """Squared error of the reconstruction of X from its codes.
 
         Parameters
         ----------
@@ -249,7 +310,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return np.concatenate(errors)
 
     @property
-    def module_(self) -> VAE:
+    def module_(self) -> Autoencoder:
         """The fitted module; rows go in as ``(X - mean_) / scale_``."""
         check_is_fitted(self)
         return self.net_.module_
@@ -281,7 +342,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 "dropout_rate": float(self.dropout_rate),
                 "linear_path": self.linear_path is not None,
             },
-            kld_weight=self._fixed_weight(),
+            family=self._family(),
             linear_path=self.linear_path is not None,
             lr=float(self.lr),
             weight_decay=float(self.weight_decay),
@@ -299,9 +360,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             callbacks=checked_callbacks(self.callbacks),
         )
 
-    def _fixed_weight(self) -> float | None:
-        """Weight of the KL term, or None where the noise variance is fitted."""
+    def _family(self) -> Family:
+        """How this kind of autoencoder is trained."""
         raise NotImplementedError
+
+    def _measure(self, X, streams: Streams) -> None:
+        """Set the fitted attributes that are statistics of the training rows' codes."""
+
+    def _advise(self) -> None:
+        """Warn about a fit that is not what its user can have wanted."""
 
     def _next_streams(self, *, fresh: bool) -> Streams:
         """Seeds of this call; later calls of one estimator have others."""
@@ -329,8 +396,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.net_: EpochNet = model.net
         self.mean_ = model.mean
         self.scale_ = model.scale
-        self.noise_variance_ = model.noise_variance
-        self.code_scale_ = model.code_scale
         self.best_epoch_ = model.best_epoch
         self.history_ = [
             {
@@ -355,7 +420,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ensure_min_samples=min_rows,
         )
 
-    def _inference_module(self, dtype: torch.dtype) -> VAE:
+    def _inference_module(self, dtype: torch.dtype) -> Autoencoder:
         module = self.module_
         return module if dtype is torch.float32 else copy.deepcopy(module).to(dtype)
 
@@ -363,7 +428,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         device = torch.device(self.net_.device)
         return device, inference_dtype(numpy_dtype, device)
 
-    def _chunks(self, X) -> Iterator[tuple[VAE, Tensor]]:
+    def _chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
         """Validated rows of X in the module's units, chunk by chunk."""
         check_is_fitted(self)
         X = self._validated(X, reset=False)
@@ -373,9 +438,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             for x in self._model.rows(X, dtype=dtype, resident=False).chunks():
                 yield module, x
 
-    def _posterior_means(self, X) -> Iterator[np.ndarray]:
+    def _codes(self, X) -> Iterator[np.ndarray]:
+        """Codes in the module's units, chunk by chunk."""
         for module, x in self._chunks(X):
-            yield module.encode(x).mean.cpu().numpy()
+            yield module.code(x).cpu().numpy()
 
     def _reconstructions(self, X) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Chunks of X and their reconstructions, in the units of X."""
@@ -400,5 +466,4 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _code_units(self, dtype: np.dtype) -> np.ndarray:
         """What a unit of a latent dimension is multiplied with, (latent_dim,)."""
-        units = np.ones_like(self.code_scale_) if self.whiten else self.code_scale_
-        return units.astype(dtype)
+        return self._model.code_scale.astype(dtype)

@@ -24,26 +24,38 @@ class BestEpoch(Callback):
         Smaller improvements still become the best epoch; they do not reset the count.
     head_start : float
         Nats per row that an epoch has to beat epoch 0 by.
+    first_epoch : int, default=0
+        Epochs before this one are neither kept nor counted.
 
     Attributes
     ----------
     best_epoch_ : int
     """
 
-    def __init__(self, valid, patience: int, tol: float, head_start: float) -> None:
+    def __init__(
+        self,
+        valid,
+        patience: int,
+        tol: float,
+        head_start: float,
+        first_epoch: int = 0,
+    ) -> None:
         self.valid = valid
         self.patience = patience
         self.tol = tol
         self.head_start = head_start
+        self.first_epoch = first_epoch
 
     def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
         self.best_epoch_ = 0
-        self.best_ = net.validate(self.valid)["objective"] - self.head_start
+        self.best_ = net.validate(self.valid).objective - self.head_start
         self.mark_ = self.best_
         self.waited_ = 0
         self.state_ = self._snapshot(net)
 
     def on_epoch_end(self, net, **kwargs) -> None:
+        if net.history[-1, "epoch"] < self.first_epoch:
+            return
         objective = net.history[-1, "valid_objective"]
         if objective < self.best_:
             self.best_ = objective

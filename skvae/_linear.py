@@ -23,6 +23,13 @@ from sklearn.utils.sparsefuncs import mean_variance_axis
 MAX_ENTRIES = 100_000_000
 
 
+class LinearMap(NamedTuple):
+    """A linear autoencoder on centred rows: ``encode`` (k, n), ``decode`` (n, k)."""
+
+    encode: np.ndarray
+    decode: np.ndarray
+
+
 class LinearVAE(NamedTuple):
     """Maps of a linear VAE on rows that are centred.
 

@@ -122,35 +122,46 @@ class Body(nn.Module):
         return h
 
 
-class LinearPosterior(nn.Module):
-    """The posterior of probabilistic PCA: a linear mean, one variance for every row."""
-
-    def __init__(self, n_features: int, latent_dim: int) -> None:
-        super().__init__()
-        self.mean = nn.Linear(n_features, latent_dim, bias=False, device="meta")
-        self.log_var = nn.Parameter(torch.empty(latent_dim, device="meta"))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.mean(x), self.log_var
-
-
 class Encoder(nn.Module):
-    """q(z | x): a network and, beside it, an optional linear path."""
+    """Code of a row: a network and, beside it, an optional linear path."""
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__()
         self.body = Body(widths, **block_options)
         self.mean = nn.Linear(widths[-1], latent_dim, device="meta")
+        self.linear = (
+            nn.Linear(widths[0], latent_dim, bias=False, device="meta")
+            if linear_path
+            else None
+        )
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None):
+        return self.code(x, self.body(x, generator))
+
+    def code(self, x: Tensor, h: Tensor) -> Tensor:
+        """Code of rows ``x`` whose embedding is ``h``."""
+        mean = self.mean(h)
+        return mean if self.linear is None else mean + self.linear(x)
+
+
+class GaussianEncoder(Encoder):
+    """q(z | x). The linear path, as in probabilistic PCA, has one variance for all."""
+
+    def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
+        super().__init__(widths, latent_dim, linear_path=linear_path, **block_options)
         self.log_var = nn.Linear(widths[-1], latent_dim, device="meta")
-        self.linear = LinearPosterior(widths[0], latent_dim) if linear_path else None
+        self.linear_log_var = (
+            nn.Parameter(torch.empty(latent_dim, device="meta"))
+            if linear_path
+            else None
+        )
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
         h = self.body(x, generator)
-        mean, log_var = self.mean(h), self.log_var(h)
-        if self.linear is not None:
-            linear_mean, linear_log_var = self.linear(x)
-            mean, log_var = mean + linear_mean, log_var + linear_log_var
-        return Posterior(mean, capped_log_var(log_var))
+        log_var = self.log_var(h)
+        if self.linear_log_var is not None:
+            log_var = log_var + self.linear_log_var
+        return Posterior(self.code(x, h), capped_log_var(log_var))
 
 
 class Decoder(nn.Module):
@@ -182,8 +193,8 @@ class Decoder(nn.Module):
         return torch.cat([self.out.weight, self.linear.weight], dim=1)
 
 
-class VAE(nn.Module):
-    """Variational autoencoder with a Gaussian posterior and a Gaussian decoder.
+class Autoencoder(nn.Module):
+    """Deterministic autoencoder.
 
     Parameters
     ----------
@@ -199,6 +210,8 @@ class VAE(nn.Module):
     seed : int
         Seed of the initial weights.
     """
+
+    encoder_type: type[Encoder] = Encoder
 
     def __init__(
         self,
@@ -223,7 +236,8 @@ class VAE(nn.Module):
         self.normalises_batches = bool(
             use_batch_norm and len(hidden_dims) and activation != "swiglu"
         )
-        self.encoder = Encoder((n_features, *hidden_dims), latent_dim, **options)
+        widths = (n_features, *hidden_dims)
+        self.encoder = self.encoder_type(widths, latent_dim, **options)
         self.decoder = Decoder((latent_dim, *hidden_dims[::-1]), n_features, **options)
         self.to_empty(device="cpu")
         self.reset_parameters(torch.Generator().manual_seed(seed))
@@ -238,18 +252,17 @@ class VAE(nn.Module):
                     parameter.uniform_(-bound, bound, generator=generator)
             elif isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
                 module.reset_parameters()
-        linear, decoder = self.encoder.linear, self.decoder
-        if linear is not None and decoder.linear is not None:
-            heads = (self.encoder.mean, self.encoder.log_var, decoder.out)
-            for layer in (*heads, linear, decoder.linear):
-                for parameter in layer.parameters():
-                    nn.init.zeros_(parameter)
+        if self.encoder.linear is not None:
+            for part in (self.encoder, self.decoder):
+                for name, parameter in part.named_parameters():
+                    if not name.startswith("body."):
+                        nn.init.zeros_(parameter)
 
     @torch.no_grad()
-    def set_linear_path(self, encode: Tensor, log_var: Tensor, decode: Tensor) -> None:
-        """Set the linear path; units beyond those given stay at the prior.
+    def set_linear_path(self, encode: Tensor, decode: Tensor) -> None:
+        """Set the linear path: ``encode`` is (k, n_features), ``decode`` its like.
 
-        ``encode`` is (k, n_features), ``log_var`` (k,), ``decode`` (n_features, k).
+        ``decode`` is (n_features, k); units beyond k keep codes of 0.
 
         Raises
         ------
@@ -259,15 +272,11 @@ class VAE(nn.Module):
         linear, decoder_linear = self.encoder.linear, self.decoder.linear
         if linear is None or decoder_linear is None:
             raise ValueError("This model was made without a linear path.")
-        k = len(log_var)
-        linear.mean.weight[:k] = encode
-        linear.log_var.fill_(AT_PRIOR)
-        raw = -torch.log(torch.expm1(-log_var))  # what capped_log_var undoes
-        linear.log_var[:k] = raw.clamp(max=AT_PRIOR)
-        decoder_linear.weight[:, :k] = decode
+        linear.weight[: len(encode)] = encode
+        decoder_linear.weight[:, : len(encode)] = decode
 
-    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
-        """Posterior of rows (n, n_features)."""
+    def code(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Codes (n, latent_dim) of rows (n, n_features)."""
         return self.encoder(x, generator)
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -275,5 +284,39 @@ class VAE(nn.Module):
         return self.decoder(z, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruction of rows from their posterior means."""
-        return self.decode(self.encode(x).mean)
+        """Reconstruction of rows from their codes."""
+        return self.decode(self.code(x))
+
+
+class VAE(Autoencoder):
+    """Variational autoencoder with a Gaussian posterior and a Gaussian decoder.
+
+    Its code of a row is the posterior mean. Parameters as for :class:`Autoencoder`.
+    """
+
+    encoder_type = GaussianEncoder
+    encoder: GaussianEncoder
+
+    @torch.no_grad()
+    def set_posterior_variance(self, log_var: Tensor) -> None:
+        """Set the linear path's log variances (k,); other units stay at the prior.
+
+        Raises
+        ------
+        ValueError
+            If the model has no linear path.
+        """
+        raw = self.encoder.linear_log_var
+        if raw is None:
+            raise ValueError("This model was made without a linear path.")
+        raw.fill_(AT_PRIOR)
+        # What capped_log_var undoes.
+        opened = -torch.log(torch.expm1(-log_var))
+        raw[: len(log_var)] = opened.clamp(max=AT_PRIOR)
+
+    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
+        """Posterior of rows (n, n_features)."""
+        return self.encoder(x, generator)
+
+    def code(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self.encode(x, generator).mean

@@ -20,17 +20,14 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler
 from skorch.helper import predefined_split
 
+from ._criteria import Criterion
 from ._early_stopping import StopTraining
-from ._modules import VAE
-from ._objective import calibrated_elbo
+from ._modules import Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
-from ._step import WeightedELBO, held_out_terms, training_step
+from ._step import held_out_terms, training_step
 from ._threads import at_most_threads, worthwhile_threads
 
-# Least noise variance, as a share of the mean variance of X: below it, float32
-# residuals are rounding.
-NOISE_FLOOR = 1e-9
 _VALIDATION_SEED = 1_312_611_4
 
 
@@ -44,11 +41,30 @@ class WholeEpoch:
         yield self._rows, None
 
 
-class Draws(NamedTuple):
-    """Generators of a training run: the order of the rows, and everything else."""
+class Run(NamedTuple):
+    """Generators of a training run (order of the rows; all else), and its length.
+
+    ``n_epochs`` is None where there is no end to make progress to.
+    """
 
     order: torch.Generator
     noise: torch.Generator
+    n_epochs: int | None
+
+    def progress(self, epoch: int, step: int, n_steps: int) -> float:
+        """Share of training that is done at the end of a step."""
+        if self.n_epochs is None:
+            return 1.0
+        return (epoch - 1 + (step + 1) / n_steps) / self.n_epochs
+
+
+class Validation(NamedTuple):
+    """Losses on held-out rows in scaled units; nats per row but for the loss."""
+
+    terms: list[float]
+    loss: float
+    elbo: float | None
+    objective: float
 
 
 class EpochNet(NeuralNet):
@@ -56,10 +72,10 @@ class EpochNet(NeuralNet):
 
     Parameters beyond skorch's: ``gradient_clip_val`` (norm of the gradient, float or
     None) and ``data_scale``, the number that X was divided by. The history is in the
-    units of X. ``draws_`` is there while :func:`train` runs.
+    units of X. ``run_`` is there while :func:`train` runs.
     """
 
-    draws_: Draws
+    run_: Run
 
     def __init__(self, *args, gradient_clip_val=None, data_scale=1.0, **kwargs):
         self.gradient_clip_val = gradient_clip_val
@@ -73,39 +89,46 @@ class EpochNet(NeuralNet):
         rows, _ = batch
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
-        total = torch.zeros(2, device=self.device)
+        total = torch.zeros(len(self.criterion_.names), device=self.device)
         hook = self._grad_hook()
-        for x in rows.shuffled(self.batch_size, self.draws_.order, min_rows):
+        epoch = self.history[-1, "epoch"]
+        n_steps = rows.n_batches(self.batch_size, min_rows)
+        minibatches = rows.shuffled(self.batch_size, self.run_.order, min_rows)
+        for step, x in enumerate(minibatches):
+            self.criterion_.set_progress(self.run_.progress(epoch, step, n_steps))
             terms = training_step(
                 self.module_,
                 self.criterion_,
                 self.optimizer_,
                 x,
-                self.draws_.noise,
+                self.run_.noise,
                 max_norm=self.gradient_clip_val,
                 on_grad_computed=hook,
             )
             total += len(x) * terms
         # The loss is of the weights before the last update: look at them, too.
-        weights = torch.stack(
+        checksum = torch.stack(
             [p.detach().sum() for p in self.module_.parameters()]
         ).sum()
-        summary = torch.stack([*(total / len(rows)), weights])
-        reconstruction, kl, checksum = summary.tolist()
-        loss = self._record("train", reconstruction, kl)
-        weight = self.criterion_.kld_weight.item() * self.data_scale**2
-        self.history.record("kld_weight", weight)
-        self._check_finite(loss + checksum, "training")
+        terms = total / len(rows)
+        summary = torch.stack([*terms, self.criterion_(terms), checksum])
+        *values, loss, checked = summary.tolist()
+        loss = self._record("train", values, loss)
+        for name, value in self.criterion_.recorded(self.data_scale).items():
+            self.history.record(name, value)
+        self._check_finite(loss + checked, "training")
         return {"loss": torch.tensor(loss), "y_pred": None}
 
     def validation_step(self, batch, **fit_params):
         """Losses on the held-out rows, in evaluation mode."""
         rows, _ = batch
         result = self.validate(rows)
-        loss = self._record("valid", result["reconstruction"], result["kl"])
+        loss = self._record("valid", result.terms, result.loss)
         self._check_finite(loss, "validation")
-        self.history.record("valid_elbo", result["elbo"])
-        self.history.record("valid_objective", result["objective"])
+        if result.elbo is not None:
+            units = rows.n_features * math.log(self.data_scale)
+            self.history.record("valid_elbo", result.elbo - units)
+        self.history.record("valid_objective", result.objective)
         return {"loss": torch.tensor(loss), "y_pred": None}
 
     def infer(self, x, **fit_params):
@@ -129,38 +152,24 @@ class EpochNet(NeuralNet):
 
     # -- what skorch does not have -----------------------------------------------------
 
-    def validate(self, rows: Rows) -> dict[str, float]:
-        """Losses on held-out rows, and what early stopping minimises.
-
-        The objective is in nats per row: with the noise variance fitted, minus the ELBO
-        with the variance at its optimum on these rows; with a weight given, D/2 times
-        the logarithm of the loss.
-        """
+    def validate(self, rows: Rows) -> Validation:
+        """Losses on held-out rows, at the full weights."""
         self._set_training(False)
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
-        terms = held_out_terms(self.module_, rows, generator)
-        reconstruction, kl = terms.tolist()
-        d = rows.n_features
-        elbo = calibrated_elbo(reconstruction, kl, d, NOISE_FLOOR)
-        if self.criterion_.fitted:
-            objective = -elbo
-        else:
-            loss = reconstruction + self.criterion_.kld_weight.item() * kl
-            objective = 0.5 * d * math.log(max(loss, NOISE_FLOOR))
-        return {
-            "reconstruction": reconstruction,
-            "kl": kl,
-            "elbo": elbo - d * math.log(self.data_scale),
-            "objective": objective,
-        }
+        terms = held_out_terms(self.module_, self.criterion_, rows, generator)
+        return Validation(
+            terms=terms.tolist(),
+            loss=self.criterion_.full_loss(terms).item(),
+            elbo=self.criterion_.elbo(terms),
+            objective=self.criterion_.objective(terms),
+        )
 
-    def _record(self, prefix: str, reconstruction: float, kl: float) -> float:
-        """Record the terms in the units of X; returns the loss."""
-        loss = reconstruction + self.criterion_.kld_weight.item() * kl
-        units = self.data_scale**2
-        self.history.record(f"{prefix}_recon_loss", reconstruction * units)
-        self.history.record(f"{prefix}_kl_loss", kl)
-        return loss * units
+    def _record(self, prefix: str, terms: Sequence[float], loss: float) -> float:
+        """Record the terms in the units of X; returns the loss in them."""
+        named = zip(self.criterion_.names, self.criterion_.powers, terms, strict=True)
+        for name, power, value in named:
+            self.history.record(f"{prefix}_{name}", value * self.data_scale**power)
+        return loss * self.data_scale**2
 
     def _check_finite(self, loss: float, where: str) -> None:
         if math.isfinite(loss):
@@ -225,9 +234,10 @@ def checked_callbacks(callbacks: Sequence | None) -> list:
 
 def build_net(
     *,
+    module: type[Autoencoder],
     module_params: dict,
-    kld_weight: float | None,
-    noise_variance: float,
+    criterion: type[Criterion],
+    criterion_params: dict,
     data_scale: float,
     lr: float,
     weight_decay: float,
@@ -237,15 +247,12 @@ def build_net(
     verbose: int,
     callbacks: Sequence,
 ) -> EpochNet:
-    """An initialised net. ``kld_weight`` and ``noise_variance`` are in scaled units."""
+    """An initialised net. Parameters of the criterion are in scaled units."""
     net = EpochNet(
-        module=VAE,
+        module=module,
         **{f"module__{name}": value for name, value in module_params.items()},
-        criterion=WeightedELBO,
-        criterion__kld_weight=kld_weight,
-        criterion__n_features=module_params["n_features"],
-        criterion__noise_variance=noise_variance,
-        criterion__floor=NOISE_FLOOR,
+        criterion=criterion,
+        **{f"criterion__{name}": value for name, value in criterion_params.items()},
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=weight_decay,
         optimizer__fused=True,
@@ -278,10 +285,12 @@ def train(
     epochs: int,
     streams: Streams,
     callbacks: Sequence[tuple[str, Callback]] = (),
+    endless: bool = False,
 ) -> None:
     """Train for at most ``epochs`` epochs; Ctrl-C propagates.
 
     ``callbacks`` serve this run alone. No training data stays behind in the net.
+    ``endless`` training makes no progress: its weights are the full ones throughout.
     """
     lasting = net.callbacks_
     # skorch prints an epoch last, when the other callbacks have recorded it.
@@ -290,9 +299,10 @@ def train(
         key=lambda named: named[0] == "print_log",
     )
     net.train_split = None if valid is None else predefined_split(valid)
-    net.draws_ = Draws(
+    net.run_ = Run(
         streams.torch_generator(streams.order),
         streams.torch_generator(streams.noise, net.device),
+        None if endless else epochs,
     )
     n_weights = sum(p.numel() for p in net.module_.parameters())
     batch_size = min(net.batch_size, len(rows))
@@ -305,7 +315,8 @@ def train(
     finally:
         net.callbacks_ = lasting
         net.train_split = None
-        del net.draws_
+        net.criterion_.set_progress(1.0)
+        del net.run_
 
 
 class Checkpoint:

@@ -117,6 +117,10 @@ class Rows(Dataset):
             return self._resident[index]
         return self._normalise(self._source[_host_index(index)])
 
+    def n_batches(self, batch_size: int, min_rows: int = 1) -> int:
+        """How many minibatches :meth:`shuffled` gives."""
+        return len(batch_bounds(len(self), batch_size, min_rows)) - 1
+
     def shuffled(
         self, batch_size: int, generator: torch.Generator, min_rows: int = 1
     ) -> Iterator[Tensor]:

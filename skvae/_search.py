@@ -13,8 +13,8 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from .estimators import VAETransformer
 from .metrics import _vae, active_units, distortion, rate
+from .vae import VAETransformer
 
 # Noise variances of the default grid, as shares of the mean variance of a column.
 NOISE_SHARES = (0.01, 0.03, 0.1, 0.3)

@@ -4,6 +4,7 @@ import numbers
 
 import numpy as np
 import torch
+from sklearn.utils import check_random_state
 
 
 def entropy_of(random_state) -> int:
@@ -19,6 +20,13 @@ def entropy_of(random_state) -> int:
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 
+def private_generator(random_state) -> np.random.RandomState:
+    """As ``check_random_state``, but None is fresh entropy and no global generator."""
+    return check_random_state(
+        np.random.RandomState() if random_state is None else random_state
+    )
+
+
 class Streams:
     """Seeds of one call of ``fit`` or ``partial_fit``.
 
@@ -27,9 +35,10 @@ class Streams:
     """
 
     def __init__(self, entropy: int, call: int = 0) -> None:
-        children = np.random.SeedSequence(entropy, spawn_key=(call,)).spawn(5)
+        children = np.random.SeedSequence(entropy, spawn_key=(call,)).spawn(6)
         seeds = [int(child.generate_state(1, np.uint32)[0]) for child in children]
-        self.weights, self.order, self.noise, self.split, self.components = seeds
+        self.weights, self.order, self.noise, self.split, self.components = seeds[:5]
+        self.density = seeds[5]
 
     def torch_generator(self, seed: int, device="cpu") -> torch.Generator:
         return torch.Generator(device=device).manual_seed(seed)

@@ -1,48 +1,84 @@
 """From validated rows to a fitted model: start, train, calibrate."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from skorch.callbacks import Callback
 
-from ._bounds import (
-    cubature,
-    decoder_gain,
-    distortion_and_rate,
-    linear_distortion_and_rate,
-)
+from ._criteria import Criterion
 from ._early_stopping import BestEpoch
 from ._linear import (
     LinearVAE,
     bounded_index,
     column_moments,
     estimation_loss,
-    linear_vae,
-    prediction_error,
     principal_components,
-    residual_variance,
 )
-from ._net import NOISE_FLOOR, EpochNet, build_net, cosine_schedule, train
-from ._objective import noise_of_weight
-from ._rows import Rows, chunk_rows
+from ._modules import Autoencoder
+from ._net import EpochNet, build_net, cosine_schedule, train
+from ._rows import Rows
 from ._seeds import Streams
 from ._validation import warn_if_badly_scaled
 
 VALIDATION_BLOCKS = 4
-# Rows that calibration looks at: the noise variance is one number.
-CALIBRATION_ROWS = 4096
-# Decoded rows, over all units, that the gain of the decoder is averaged over.
-GAIN_ROWS = 16_384
+
+
+class Family(Protocol):
+    """What differs between kinds of autoencoders in how they start and end training.
+
+    A ``start`` is the linear model that training begins at, in scaled units.
+    """
+
+    @property
+    def module(self) -> type[Autoencoder]: ...
+
+    @property
+    def criterion(self) -> type[Criterion]: ...
+
+    @property
+    def settled_at(self) -> float:
+        """Progress from which on all weights of the loss are full."""
+
+    def criterion_params(self, n_features: int, scale: float) -> dict:
+        """Parameters of the criterion, in scaled units."""
+
+    def retune(self, criterion: Any, scale: float) -> None:
+        """Give a criterion the weights of today."""
+
+    def linear_model(
+        self,
+        eigenvalues: np.ndarray,
+        eigenvectors: np.ndarray,
+        total: float,
+        scale: float,
+    ) -> Any:
+        """The start, from the covariance's leading eigenpairs and its trace."""
+
+    def n_active(self, start: Any) -> int:
+        """Number of units that the start uses."""
+
+    def set_start(self, net: EpochNet, start: Any) -> None:
+        """Put the start into a net."""
+
+    def for_new_rows(self, start: Any, rows: Rows) -> Any:
+        """The start of ``rows``, calibrated for others."""
+
+    def calibrate(
+        self, model: "Model", rows: Rows, held_out: Rows | None, start: Any
+    ) -> None:
+        """Measure what the trained model needs to be applied."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """What an estimator's parameters say, checked and resolved."""
 
+    family: Family
     module: dict
-    kld_weight: float | None  # None: the noise variance is fitted
     linear_path: bool
     lr: float
     weight_decay: float
@@ -62,18 +98,18 @@ class Settings:
 class Model:
     """A net with the units its rows are in, and what was calibrated afterwards.
 
-    ``noise_variance`` is in the squared units of X, ``code_scale`` (latent_dim,) in the
-    units of X per unit of code. ``start`` is the linear model that training began at
-    and left, calibrated, in the net's units.
+    ``code_scale`` (latent_dim,) is in the units of X per unit of code. Where there is a
+    likelihood, ``noise_variance`` is in the squared units of X, and ``start`` is the
+    linear model that training began at and left, calibrated, in the net's units.
     """
 
     net: EpochNet
     mean: np.ndarray
     scale: float
-    noise_variance: float
     code_scale: np.ndarray
-    best_epoch: int = 0
+    noise_variance: float = float("nan")
     start: LinearVAE | None = None
+    best_epoch: int = 0
 
     def rows(self, X, *, index=None, dtype=torch.float32, resident=True) -> Rows:
         device = torch.device(self.net.device)
@@ -121,11 +157,12 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         )
     warn_if_badly_scaled(variance, feature_names)
     scale = float(np.sqrt(variance.mean())) or 1.0
-    weight = settings.kld_weight
+    family = settings.family
     net = build_net(
+        module=family.module,
         module_params={**settings.module, "seed": streams.weights},
-        kld_weight=None if weight is None else weight / scale**2,
-        noise_variance=1.0,
+        criterion=family.criterion,
+        criterion_params=family.criterion_params(X.shape[1], scale),
         data_scale=scale,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -136,48 +173,20 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         callbacks=settings.callbacks,
     )
     units = np.full(net.module_.latent_dim, scale)
-    return Model(net, mean, scale, scale**2, units)
+    return Model(net, mean, scale, units)
 
 
-def linear_start(X, index, model: Model, settings, streams) -> LinearVAE:
-    """The optimal linear VAE for the rows at ``index``, in the model's units."""
-    n_features = X.shape[1]
+def linear_start(X, index, model: Model, settings: Settings, streams: Streams):
+    """The best linear model of the rows at ``index``, in the model's units."""
     k = settings.module["latent_dim"]
     generator = streams.numpy_generator(streams.components)
     subset = X[bounded_index(X, index, k)]
     total = column_moments(subset)[1].sum() / model.scale**2
-    eigenvalues, eigenvectors = np.empty(0), np.empty((0, n_features))
+    eigenvalues, eigenvectors = np.empty(0), np.empty((0, X.shape[1]))
     if total > 0.0:
         eigenvalues, eigenvectors = principal_components(subset, k, generator)
         eigenvalues = eigenvalues / model.scale**2
-    if settings.kld_weight is None:
-        noise = residual_variance(total, eigenvalues, n_features, NOISE_FLOOR)
-    else:
-        weight = settings.kld_weight / model.scale**2
-        noise = max(noise_of_weight(weight, n_features), NOISE_FLOOR)
-    return linear_vae(eigenvalues, eigenvectors, noise)
-
-
-def set_start(net: EpochNet, start: LinearVAE) -> None:
-    """Put the linear VAE on the linear path, and its noise into the objective."""
-    tensors = (start.encode, start.log_var, start.decode)
-    net.module_.set_linear_path(
-        *(torch.as_tensor(t, dtype=torch.float32, device=net.device) for t in tensors)
-    )
-    net.criterion_.noise_variance.fill_(start.noise_variance)
-
-
-def for_new_rows(start: LinearVAE, rows: Rows, *, fitted: bool) -> LinearVAE:
-    """The linear VAE of ``rows`` with the noise variance to expect on others.
-
-    Unless ``fitted``, its noise is what the weight stands for, and not of these rows.
-    """
-    noise = start.noise_variance
-    if not fitted:
-        error, _ = linear_distortion_and_rate(start, _some(rows, CALIBRATION_ROWS))
-        noise = max(error.mean().item() / rows.n_features, NOISE_FLOOR)
-    k = int(np.count_nonzero(start.log_var))
-    return start._replace(noise_variance=noise * prediction_error(k, len(rows)))
+    return settings.family.linear_model(eigenvalues, eigenvectors, total, model.scale)
 
 
 def fit_model(
@@ -189,6 +198,7 @@ def fit_model(
     previous: Model | None = None,
 ) -> Model:
     """Train a model on X, from ``previous``'s weights if given, and calibrate it."""
+    family = settings.family
     model = start_model(X, settings, streams, feature_names)
     net = model.net
     train_index, valid_index = split_rows(
@@ -201,33 +211,29 @@ def fit_model(
         take_over(model, previous, settings)
     elif settings.linear_path:
         start = linear_start(X, train_index, model, settings, streams)
-        set_start(net, start)
+        family.set_start(net, start)
     rows = model.rows(X, index=train_index)
     valid = model.rows(X, index=valid_index) if len(valid_index) else None
     head = settings.tol
     if previous is None:
-        head = head_start(start, X.shape, len(train_index))
+        n_active = 0 if start is None else family.n_active(start)
+        head = head_start(n_active, X.shape, len(train_index))
     model.best_epoch = train_epochs(net, rows, valid, settings, streams, head)
-    noise = calibrated_noise(net, rows if valid is None else valid)
+    net.module_.eval()
     if model.best_epoch == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
-        net.module_.eval()
         model.noise_variance = previous.noise_variance
         model.code_scale = previous.code_scale
         return model
     if start is not None:
-        everything = np.concatenate([valid_index, train_index])
         if valid is not None:
+            everything = np.concatenate([valid_index, train_index])
             start = linear_start(X, everything, model, settings, streams)
-        fitted = settings.kld_weight is None
-        start = for_new_rows(start, model.rows(X, resident=False), fitted=fitted)
+        start = family.for_new_rows(start, model.rows(X, resident=False))
         if model.best_epoch == 0:
             # The network did not help: leave the linear model of all rows behind.
-            set_start(net, start)
-            noise = start.noise_variance
-        else:
-            model.start = start
-    finish(model, noise, rows)
+            family.set_start(net, start)
+    family.calibrate(model, rows, rows if valid is None else valid, start)
     return model
 
 
@@ -245,7 +251,14 @@ def train_epochs(
         callbacks.append(("lr_schedule", cosine_schedule(settings.max_epochs)))
     best = None
     if valid is not None:
-        best = BestEpoch(valid, settings.n_iter_no_change, settings.tol, head)
+        best = BestEpoch(
+            valid,
+            settings.n_iter_no_change,
+            settings.tol,
+            head,
+            # Before, epochs would be compared that were trained for something else.
+            first_epoch=math.ceil(settings.family.settled_at * settings.max_epochs),
+        )
         callbacks.append(("best_epoch", best))
     n_epochs = settings.max_epochs
     train(net, rows, valid, epochs=n_epochs, streams=streams, callbacks=callbacks)
@@ -260,10 +273,8 @@ def take_over(model: Model, previous: Model, settings: Settings) -> None:
     model.start = previous.start
     model.net.data_scale = previous.scale
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
-    criterion = model.net.criterion_
-    criterion.noise_variance.copy_(previous.net.criterion_.noise_variance)
-    if settings.kld_weight is not None:
-        criterion.fixed_weight.fill_(settings.kld_weight / previous.scale**2)
+    model.net.criterion_.load_state_dict(previous.net.criterion_.state_dict())
+    settings.family.retune(model.net.criterion_, previous.scale)
 
 
 def retune(model: Model, settings: Settings) -> None:
@@ -278,44 +289,14 @@ def retune(model: Model, settings: Settings) -> None:
         gradient_clip_val=settings.gradient_clip_val,
         verbose=settings.verbose,
     )
-    if settings.kld_weight is not None:
-        weight = settings.kld_weight / model.scale**2
-        model.net.criterion_.fixed_weight.fill_(weight)
-    model.net.criterion_.fitted = settings.kld_weight is None
+    settings.family.retune(model.net.criterion_, model.scale)
 
 
-def head_start(start: LinearVAE | None, shape: tuple, n_train: int) -> float:
+def head_start(n_active: int, shape: tuple, n_train: int) -> float:
     """What PCA gains from the held-out rows, in nats per row: training must beat it."""
-    if start is None:
+    if n_active == 0:
         return 0.0
     n_rows, n_features = shape
-    k = int(np.count_nonzero(start.log_var))
-    return estimation_loss(k, n_features, n_train) - estimation_loss(
-        k, n_features, n_rows
+    return estimation_loss(n_active, n_features, n_train) - estimation_loss(
+        n_active, n_features, n_rows
     )
-
-
-def _some(rows: Rows, n_rows: int) -> torch.Tensor:
-    """Up to ``n_rows`` rows, and no more than a chunk's, evenly spaced."""
-    n_kept = min(n_rows, len(rows), chunk_rows(rows.n_features))
-    index = np.linspace(0, len(rows) - 1, n_kept).round().astype(int)
-    return rows[torch.from_numpy(index)]
-
-
-@torch.no_grad()
-def calibrated_noise(net: EpochNet, rows: Rows) -> float:
-    """The noise variance that maximises the ELBO of these rows, in the net's units."""
-    net.module_.eval()
-    x = _some(rows, CALIBRATION_ROWS)
-    error, _ = distortion_and_rate(net.module_, x, cubature(net.module_.latent_dim))
-    return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
-
-
-@torch.no_grad()
-def finish(model: Model, noise: float, rows: Rows) -> None:
-    """Set the noise variance and the scale of the codes; leave the net in eval mode."""
-    module = model.net.module_.eval()
-    model.noise_variance = noise * model.scale**2
-    x = _some(rows, max(16, GAIN_ROWS // module.latent_dim))
-    gain = decoder_gain(module, module.encode(x).mean)
-    model.code_scale = gain.cpu().numpy().astype(np.float64) * model.scale

@@ -13,13 +13,16 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .estimators import VAETransformer
+from .vae import VAETransformer
 
+# Share of the codes' root mean square below which a code counts as zero.
+NEAR_ZERO = 0.01
 # Burda et al. (2016): a unit is active if its posterior mean varies over rows.
 ACTIVE_VARIANCE = 0.01
 
 __all__ = [
     "active_units",
+    "code_sparsity",
     "distortion",
     "elbo_scorer",
     "kl_per_unit",
@@ -191,3 +194,30 @@ def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
     """
     estimator, X = _vae(estimator, X)
     return int((estimator._unit_statistics(X)[1] > threshold).sum())
+
+
+def near_zero_share(codes: np.ndarray, threshold: float = NEAR_ZERO) -> float:
+    """Share of entries within ``threshold`` times their root mean square of zero."""
+    limit = threshold * np.sqrt(np.square(codes).mean())
+    return float((np.abs(codes) <= limit).mean())
+
+
+def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:
+    """Share of zero or near-zero entries among the codes of X.
+
+    Training by gradients brings codes near zero, seldom to it: an entry counts if it is
+    at most ``threshold`` times the root mean square of all entries.
+
+    Parameters
+    ----------
+    estimator : any autoencoder, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+    threshold : float, default=0.01
+
+    Returns
+    -------
+    share : float
+        In [0, 1].
+    """
+    estimator, X = _final(estimator, X)
+    return near_zero_share(np.asarray(estimator.transform(X)), threshold)

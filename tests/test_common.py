@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import VAETransformer
+from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 
 QUICK = {"max_epochs": 3, "hidden_dims": (8,), "latent_dim": 2}
 
@@ -27,6 +27,16 @@ ESTIMATORS = [
     VAETransformer(**QUICK, batch_size=10_000),
     VAETransformer(**QUICK, whiten=True, weight_decay=0.1),
     VAETransformer(**{**QUICK, "latent_dim": 50}),
+    VAETransformer(**QUICK, kld_schedule="linear"),
+    VAETransformer(**QUICK, kld_schedule="cyclical", free_bits=0.1),
+    AETransformer(max_epochs=10),
+    AETransformer(**QUICK, linear_path=None),
+    RAETransformer(max_epochs=10),
+    RAETransformer(**QUICK, decoder_penalty="l2", early_stopping=False),
+    RAETransformer(**QUICK, decoder_penalty="gradient"),
+    RAETransformer(**QUICK, decoder_penalty="spectral", activation="swiglu"),
+    SAETransformer(max_epochs=10),
+    SAETransformer(**QUICK, reg_weight=0.1, linear_path=None),
 ]
 
 

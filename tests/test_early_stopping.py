@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ class FakeNet:
             self.module_.weight.fill_(self.epoch)
 
     def validate(self, rows):
-        return {"objective": self.objectives[0]}
+        return SimpleNamespace(objective=self.objectives[0])
 
     @property
     def history(self):
@@ -62,6 +64,7 @@ def run(objectives, **params):
         ([5, 4.5, 4.4], {"head_start": 1.0}, (2, 0)),
         ([5, 4.5, 3.9], {"head_start": 1.0}, (2, 2)),
         ([5, 6, 7, 1], {"patience": 3}, (3, 3)),
+        ([5, 1, 6, 7, 4, 8, 8], {"first_epoch": 3}, (6, 4)),  # neither kept nor counted
     ],
 )
 def test_best_epoch(objectives, params, expected):

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._modules import ACTIVATIONS, VAE, capped_log_var, dropout
+from skvae._modules import ACTIVATIONS, VAE, Autoencoder, capped_log_var, dropout
 
 
-def make(**options):
+def make(kind=VAE, **options):
     options = {"hidden_dims": (8, 6), "seed": 0, **options}
-    return VAE(5, 3, **options)
+    return kind(5, 3, **options)
 
 
 @pytest.fixture
@@ -29,6 +29,16 @@ def test_shapes_and_gradients(x, activation, use_batch_norm, linear_path):
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+def test_deterministic_module_has_codes_and_no_variance(x, linear_path):
+    module = make(Autoencoder, linear_path=linear_path)
+    assert module.code(x).shape == (7, 3)
+    torch.testing.assert_close(module(x), module.decode(module.code(x)))
+    assert not any("log_var" in name for name, _ in module.named_parameters())
+    module(x).square().mean().backward()
+    assert all(p.grad is not None for p in module.parameters())
 
 
 def test_hidden_widths_are_mirrored():
@@ -77,19 +87,22 @@ def test_linear_path_starts_alone(x):
     """With the networks' last layers at zero, the model is its linear path."""
     module = make(linear_path=True).eval()
     encode, decode = torch.randn(2, 5), torch.randn(5, 2)
-    module.set_linear_path(encode, torch.tensor([-1.0, 0.0]), decode)
+    module.set_linear_path(encode, decode)
+    module.set_posterior_variance(torch.tensor([-1.0, 0.0]))
     mean, log_var = module.encode(x)
     torch.testing.assert_close(mean[:, :2], x @ encode.T)
     assert (mean[:, 2] == 0).all()
     expected = torch.tensor([-1.0, 0.0, 0.0]).expand(7, 3)
     torch.testing.assert_close(log_var, expected, atol=1e-4, rtol=0)
-    assert torch.isfinite(module.encoder.linear.log_var).all()
+    assert torch.isfinite(module.encoder.linear_log_var).all()
     torch.testing.assert_close(module(x), x @ encode.T @ decode.T)
 
 
 def test_linear_path_cannot_be_set_where_there_is_none():
     with pytest.raises(ValueError, match="without a linear path"):
-        make().set_linear_path(torch.zeros(1, 5), torch.zeros(1), torch.zeros(5, 1))
+        make().set_linear_path(torch.zeros(1, 5), torch.zeros(5, 1))
+    with pytest.raises(ValueError, match="without a linear path"):
+        make().set_posterior_variance(torch.zeros(1))
 
 
 def test_posterior_is_never_wider_than_the_prior():

@@ -207,7 +207,7 @@ def test_the_net_keeps_no_data(small, quick):
     net = VAETransformer(**quick).fit(small).net_
     assert isinstance(net, EpochNet)
     assert net.train_split is None
-    assert not hasattr(net, "draws_")
+    assert not hasattr(net, "run_")
     assert {name for name, _ in net.callbacks_} == {
         "epoch_timer",
         "train_loss",

@@ -1,10 +1,9 @@
-"""The estimators: their parameters, and what each adds to the shell."""
+"""VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +21,9 @@ from ._objective import (
     noise_of_weight,
     weight_of_noise,
 )
+from ._schedules import make_schedule
+from ._seeds import private_generator
+from ._variational import Variational
 
 # Prior probability, in the score, that a row is one for the linear start to explain.
 ODD_SHARE = 0.01
@@ -62,6 +64,18 @@ class VAETransformer(BaseAutoencoder):
         units. If the KL is near 0 (posterior collapse), **lower** it; if the KL is very
         large the model is almost a plain autoencoder: raise it. "auto" fits the noise
         variance, which is beta = 1.
+    kld_schedule : {"constant", "linear", "cyclical"} or callable, default="constant"
+        Share of the weight that a training step has, as a function of progress, which
+        goes from 0 to 1 over ``max_epochs``: always 1; up to 1 during the first
+        ``kld_warmup`` of training; four cycles, each a ramp of half its length [5]_; or
+        a function of yours. Early stopping keeps, and counts, epochs only from where
+        the schedule stays at its final value, and compares them at the full weight.
+        ``partial_fit`` has the full weight throughout.
+    kld_warmup : float, default=0.3
+        Share of training that "linear" takes to the full weight, in (0, 1).
+    free_bits : float, default=0.0
+        Nats of every unit's KL, averaged over a minibatch, that cost nothing [6]_; a
+        cure for collapse. They change what is trained, not what is scored.
     linear_path : {"pca", None}, default="pca"
         A linear map beside the encoder and the decoder, started as the closed-form
         optimum of the linear VAE; None is the plain network.
@@ -117,8 +131,10 @@ class VAETransformer(BaseAutoencoder):
         ``(X - mean_) / scale_``.
     history_ : list of dict
         One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, in
-        squared units of X), ``train_kl_loss`` (nats per row), the same for ``valid_``,
-        ``valid_elbo`` (nats per row), ``kld_weight``, ``epoch_time`` (seconds).
+        squared units of X), ``train_kl_loss`` (nats per row), ``valid_elbo`` (nats per
+        row), ``kld_weight`` (that of the last step), ``epoch_time`` (seconds); with
+        early stopping the losses also for ``valid_``, ``valid_loss`` at the full
+        weight; with free bits ``train_free_bits_loss``, the KL that is paid for.
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
@@ -165,6 +181,10 @@ class VAETransformer(BaseAutoencoder):
        Calibrated Decoders. ICML.
     .. [4] Lucas, Tucker, Grosse and Norouzi (2019). Don't Blame the ELBO! A Linear VAE
        Perspective on Posterior Collapse. NeurIPS.
+    .. [5] Fu et al. (2019). Cyclical Annealing Schedule: A Simple Approach to
+       Mitigating KL Vanishing. NAACL.
+    .. [6] Kingma et al. (2016). Improved Variational Inference with Inverse
+       Autoregressive Flow. NeurIPS.
 
     Examples
     --------
@@ -180,29 +200,12 @@ class VAETransformer(BaseAutoencoder):
     """
 
     _parameter_constraints: dict = {
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dims": ["array-like"],
-        "activation": [str],
-        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
-        "use_batch_norm": ["boolean"],
+        **BaseAutoencoder._parameter_constraints,
         "kld_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
-        "linear_path": [StrOptions({"pca"}), None],
+        "kld_schedule": [StrOptions({"constant", "linear", "cyclical"}), callable],
+        "kld_warmup": [Interval(Real, 0, 1, closed="neither")],
+        "free_bits": [Interval(Real, 0, None, closed="left")],
         "whiten": ["boolean"],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "gradient_clip_val": [Interval(Real, 0, None, closed="neither"), None],
-        "lr_schedule": [StrOptions({"constant", "cosine"})],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "callbacks": [list, None],
-        "device": [str],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -214,6 +217,9 @@ class VAETransformer(BaseAutoencoder):
         dropout_rate=0.0,
         use_batch_norm=True,
         kld_weight="auto",
+        kld_schedule="constant",
+        kld_warmup=0.3,
+        free_bits=0.0,
         linear_path="pca",
         whiten=False,
         lr=2e-3,
@@ -238,6 +244,9 @@ class VAETransformer(BaseAutoencoder):
         self.dropout_rate = dropout_rate
         self.use_batch_norm = use_batch_norm
         self.kld_weight = kld_weight
+        self.kld_schedule = kld_schedule
+        self.kld_warmup = kld_warmup
+        self.free_bits = free_bits
         self.linear_path = linear_path
         self.whiten = whiten
         self.lr = lr
@@ -256,17 +265,33 @@ class VAETransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fixed_weight(self):
+    def _family(self) -> Variational:
+        schedule, settled_at = make_schedule(self.kld_schedule, self.kld_warmup)
+        return Variational(
+            kld_weight=self._fixed_weight(),
+            schedule=schedule,
+            settled_at=settled_at,
+            free_bits=float(self.free_bits),
+        )
+
+    def _fixed_weight(self) -> float | None:
         return None if self.kld_weight == "auto" else float(self.kld_weight)
 
     def _commit(self, model, dtype):
         super()._commit(model, dtype)
+        self.noise_variance_ = model.noise_variance
+        self.code_scale_ = model.code_scale
         weight = self._fixed_weight()
         if weight is None:
             weight = weight_of_noise(self.noise_variance_, self.n_features_in_)
         self.kld_weight_ = weight
         unit_weight_noise = noise_of_weight(weight, self.n_features_in_)
         self.beta_ = unit_weight_noise / self.noise_variance_
+
+    def _code_units(self, dtype):
+        if self.whiten:
+            return np.ones(self.module_.latent_dim, dtype)
+        return super()._code_units(dtype)
 
     def sample(self, n_samples=1, random_state=None, *, noise=False):
         """Draw rows from the model: codes from the prior, decoded.
@@ -289,9 +314,7 @@ class VAETransformer(BaseAutoencoder):
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
-        generator = check_random_state(
-            np.random.RandomState() if random_state is None else random_state
-        )
+        generator = private_generator(random_state)
         Z = generator.standard_normal((n_samples, self.module_.latent_dim))
         X = self._decode(Z.astype(self._dtype))
         if noise:

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAETransformer
+from skvae.metrics import kl_per_unit
 
 
 def test_only_latent_dim_is_positional():
@@ -158,7 +159,9 @@ def test_global_generators_are_untouched_and_irrelevant(small, quick):
 
 def test_random_state_decides(small, quick):
     def codes(seed):
-        return VAETransformer(**{**quick, "random_state": seed}).fit_transform(small)
+        # Where no epoch helps, PCA is left, whatever the seed: keep the last epoch.
+        params = {**quick, "random_state": seed, "early_stopping": False}
+        return VAETransformer(**params).fit_transform(small)
 
     np.testing.assert_array_equal(codes(1), codes(1))
     np.testing.assert_array_equal(
@@ -312,3 +315,63 @@ def test_no_training_data_is_kept(small, quick):
     few = VAETransformer(**quick).fit(small)
     many = VAETransformer(**quick).fit(np.tile(small, (20, 1)))
     assert len(pickle.dumps(many)) < len(pickle.dumps(few)) + 5_000
+
+
+def test_warm_up_ends_before_the_best_epoch(digits, quick):
+    vae = VAETransformer(
+        **{**quick, "max_epochs": 10}, kld_weight=1e-3, kld_schedule="linear"
+    ).fit(digits)
+    weights = [row["kld_weight"] for row in vae.history_]
+    np.testing.assert_allclose(weights[:3], [1e-3 / 3, 2e-3 / 3, 1e-3], rtol=1e-6)
+    np.testing.assert_allclose(weights[2:], 1e-3)
+    assert vae.best_epoch_ == 0 or vae.best_epoch_ >= 3
+    first = vae.history_[0]
+    full = first["valid_recon_loss"] + 1e-3 * first["valid_kl_loss"]
+    assert first["valid_loss"] == pytest.approx(full, rel=1e-5)
+    trained = first["train_recon_loss"] + weights[0] * first["train_kl_loss"]
+    assert first["train_loss"] == pytest.approx(trained, rel=1e-5)
+
+
+def test_patience_waits_for_the_warm_up(digits, quick):
+    """No epoch is an improvement; counting starts when the weight is full."""
+    params = {**quick, "max_epochs": 20, "n_iter_no_change": 2, "tol": 1e9}
+    plain = VAETransformer(**params).fit(digits)
+    warm = VAETransformer(**params, kld_schedule="linear", kld_warmup=0.5).fit(digits)
+    assert plain.n_iter_ == 2
+    assert warm.n_iter_ == 11
+
+
+def test_partial_fit_has_no_warm_up(small, quick):
+    vae = VAETransformer(**quick, kld_weight=1e-3, kld_schedule="linear")
+    vae.partial_fit(small)
+    assert vae.history_[0]["kld_weight"] == pytest.approx(1e-3)
+
+
+def test_free_bits_keep_units_alive(digits):
+    """A weight under which every unit of a plain network collapses."""
+    params = {"linear_path": None, "max_epochs": 20, "early_stopping": False}
+    params |= {"kld_weight": 0.1, "latent_dim": 4, "random_state": 0}
+    plain = VAETransformer(**params).fit(digits)
+    free = VAETransformer(**params, free_bits=0.5).fit(digits)
+    assert kl_per_unit(plain, digits).max() < 0.05
+    assert kl_per_unit(free, digits).min() > 0.2
+    row = free.history_[-1]
+    assert row["train_free_bits_loss"] >= row["train_kl_loss"]
+    loss = row["train_recon_loss"] + 0.1 * row["train_free_bits_loss"]
+    assert row["train_loss"] == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"kld_schedule": "quadratic"}, "kld_schedule"),
+        ({"kld_schedule": "linear", "kld_warmup": 1.5}, "kld_warmup"),
+        ({"kld_schedule": lambda progress: -1.0}, "0 or more"),
+        ({"free_bits": -1.0}, "free_bits"),
+    ],
+)
+def test_bad_schedules_are_errors_before_training(small, quick, params, message):
+    vae = VAETransformer(**quick, **params)
+    with pytest.raises(ValueError, match=message):
+        vae.fit(small)
+    assert not hasattr(vae, "net_")

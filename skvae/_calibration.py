@@ -1,0 +1,48 @@
+"""What is measured on a trained net, on a bounded number of rows."""
+
+import numpy as np
+import torch
+
+from ._bounds import (
+    cubature,
+    decoder_gain,
+    distortion_and_rate,
+    linear_distortion_and_rate,
+)
+from ._criteria import NOISE_FLOOR
+from ._linear import LinearVAE
+from ._modules import VAE
+from ._rows import Rows, chunk_rows
+
+# Rows that calibration looks at: the noise variance is one number.
+CALIBRATION_ROWS = 4096
+# Decoded rows, over all units, that the gain of the decoder is averaged over.
+GAIN_ROWS = 16_384
+
+
+def some(rows: Rows, n_rows: int) -> torch.Tensor:
+    """Up to ``n_rows`` rows, and no more than a chunk's, evenly spaced."""
+    n_kept = min(n_rows, len(rows), chunk_rows(rows.n_features))
+    index = np.linspace(0, len(rows) - 1, n_kept).round().astype(int)
+    return rows[torch.from_numpy(index)]
+
+
+@torch.no_grad()
+def noise_of_module(module: VAE, rows: Rows) -> float:
+    """The noise variance that maximises the ELBO of these rows."""
+    x = some(rows, CALIBRATION_ROWS)
+    error, _ = distortion_and_rate(module, x, cubature(module.latent_dim))
+    return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
+
+
+def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
+    """The same for a linear model."""
+    error, _ = linear_distortion_and_rate(linear, some(rows, CALIBRATION_ROWS))
+    return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
+
+
+@torch.no_grad()
+def gain_of_module(module: VAE, rows: Rows) -> np.ndarray:
+    """Gain of the decoder around these rows' codes, (latent_dim,), float64."""
+    x = some(rows, max(16, GAIN_ROWS // module.latent_dim))
+    return decoder_gain(module, module.code(x)).cpu().numpy().astype(np.float64)

@@ -1,0 +1,270 @@
+"""RAETransformer: the regularised autoencoder, and samples from a density of codes."""
+
+import copy
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from ._deterministic import Deterministic
+from ._penalties import DECODER_PENALTIES
+from ._seeds import private_generator
+from .ae import AETransformer
+
+# Codes that the density is fitted to.
+MAX_CODES = 10_000
+
+
+def fit_density(
+    codes: np.ndarray, n_components: int, scale: float, random_state
+) -> GaussianMixture:
+    """Gaussian mixture of codes (n, latent_dim).
+
+    A full covariance takes more rows than units: there are fewer components where there
+    are too few rows for them.
+    """
+    n_rows, n_units = codes.shape
+    kept = np.linspace(0, n_rows - 1, min(n_rows, MAX_CODES)).round().astype(int)
+    n_components = max(1, min(n_components, n_rows // (n_units + 1)))
+    mixture = GaussianMixture(
+        n_components, reg_covar=1e-6 * scale**2, random_state=random_state
+    )
+    with warnings.catch_warnings():
+        # A mixture that could still be improved is a density all the same.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(codes[kept].astype(np.float64))
+
+
+class RAETransformer(AETransformer):
+    """Regularised autoencoder: short codes and a smooth decoder instead of noise.
+
+    The loss is
+
+    ``mean over elements of (x - xhat)^2 + reg_weight * |z|^2
+    + decoder_penalty_weight * R(decoder)``,
+
+    averaged over rows, with the code z and all else in units of X [1]_. Since a decoder
+    can undo whatever the encoder shrinks, the penalty on the code means most together
+    with one on the decoder. Samples come from a Gaussian mixture that is fitted to the
+    codes afterwards, :meth:`sample`.
+
+    Parameters
+    ----------
+    latent_dim : int, default=10
+        Number of latent units.
+    hidden_dims : tuple of int, default=(256, 128)
+        Widths of the encoder's layers; the decoder mirrors them. ``()`` is linear.
+    activation : str, default="gelu"
+        "gelu", "silu", "relu", "leaky_relu" or "swiglu"; upper and lower case and
+        underscores do not matter.
+    dropout_rate : float, default=0.0
+        Share of a hidden layer's units that training drops, in [0, 1).
+    use_batch_norm : bool, default=True
+        Normalise hidden layers: over the batch, or over the layer for "swiglu".
+    reg_weight : float, default=1e-4
+        Weight of the squared length of the code: sum over units, mean over rows.
+    decoder_penalty : {"l2", "gradient", "spectral"} or None, default=None
+        R: the sum of the squares of the decoder's weights; the squared Frobenius norm
+        of its Jacobian at the codes, mean over rows (an unbiased estimate from one draw
+        a row); or the sum of the squares of its matrices' largest singular values [2]_
+        (where [1]_ divides the matrices by them instead, which has no weight).
+    decoder_penalty_weight : float, default=1e-4
+        Weight of R, in squared units of X.
+    density_components : int, default=10
+        Components of the mixture that :meth:`sample` draws codes from.
+    linear_path : {"pca", None}, default="pca"
+        A linear map beside the encoder and the decoder, started as PCA; None is the
+        plain network.
+    lr : float, default=2e-3
+        Learning rate of AdamW.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of AdamW.
+    batch_size : int, default=128
+        Largest number of rows in a minibatch. Minibatches are of equal size; with batch
+        normalisation they have two rows or more.
+    max_epochs : int, default=60
+        Largest number of passes over the training rows.
+    gradient_clip_val : float or None, default=1.0
+        Largest norm of the gradient, with X in units of its own standard deviation.
+    lr_schedule : {"constant", "cosine"}, default="cosine"
+        Learning rate over the ``max_epochs`` epochs: constant, or to 0 along a cosine.
+    early_stopping : bool, default=True
+        Hold out rows, keep the epoch that is best on them, and stop when
+        ``n_iter_no_change`` epochs brought no improvement.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, in (0, 1).
+    n_iter_no_change : int, default=15
+        Epochs without improvement to wait for.
+    tol : float, default=0.01
+        An improvement is more than this, in nats per row: D / 2 times the difference in
+        the logarithm of the loss.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last fit.
+    callbacks : list of skorch callbacks or None, default=None
+        Passed on to the net as they are; a skorch "batch" is one epoch here, as the
+        Notes of :class:`VAETransformer` say.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA, then Metal, then the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order of rows, dropout and held-out rows. The global generators
+        of NumPy and torch are neither read nor moved.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The fitted net.
+    module_ : torch.nn.Module
+        The fitted module, with ``code``, ``decode`` and ``forward``. It works on
+        ``(X - mean_) / scale_``, and its codes are those of ``transform`` divided by
+        ``scale_``.
+    history_ : list of dict
+        One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, in
+        squared units of X), ``train_reg_loss`` (squared units of X),
+        ``train_decoder_loss`` if there is a decoder penalty, ``epoch_time`` (seconds),
+        and with early stopping the losses also for ``valid_``.
+    n_iter_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch whose weights were kept; 0 is the state before training.
+    density_ : sklearn.mixture.GaussianMixture
+        Density of the training rows' codes.
+    mean_ : ndarray of shape (n_features,)
+        Mean of every feature.
+    scale_ : float
+        Root of the mean variance of the features.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    AETransformer : Without a penalty.
+    SAETransformer : With the absolute value in place of the square.
+    VAETransformer : With a likelihood, to choose models by.
+
+    References
+    ----------
+    .. [1] Ghosh, Sajjadi, Vergari, Black and Schoelkopf (2020). From Variational to
+       Deterministic Autoencoders. ICLR.
+    .. [2] Yoshida and Miyato (2017). Spectral Norm Regularization for Improving the
+       Generalizability of Deep Learning. arXiv:1705.10941.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae import RAETransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> rae = RAETransformer(8, decoder_penalty="l2", max_epochs=5, random_state=0)
+    >>> rae.fit(X).sample(3, random_state=0).shape
+    (3, 64)
+    """
+
+    _parameter_constraints: dict = {
+        **AETransformer._parameter_constraints,
+        "reg_weight": [Interval(Real, 0, None, closed="left")],
+        "decoder_penalty": [StrOptions(set(DECODER_PENALTIES)), None],
+        "decoder_penalty_weight": [Interval(Real, 0, None, closed="left")],
+        "density_components": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        latent_dim=10,
+        *,
+        hidden_dims=(256, 128),
+        activation="gelu",
+        dropout_rate=0.0,
+        use_batch_norm=True,
+        reg_weight=1e-4,
+        decoder_penalty=None,
+        decoder_penalty_weight=1e-4,
+        density_components=10,
+        linear_path="pca",
+        lr=2e-3,
+        weight_decay=0.0,
+        batch_size=128,
+        max_epochs=60,
+        gradient_clip_val=1.0,
+        lr_schedule="cosine",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=15,
+        tol=0.01,
+        warm_start=False,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.latent_dim = latent_dim
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        self.dropout_rate = dropout_rate
+        self.use_batch_norm = use_batch_norm
+        self.reg_weight = reg_weight
+        self.decoder_penalty = decoder_penalty
+        self.decoder_penalty_weight = decoder_penalty_weight
+        self.density_components = density_components
+        self.linear_path = linear_path
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.gradient_clip_val = gradient_clip_val
+        self.lr_schedule = lr_schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _family(self) -> Deterministic:
+        return Deterministic(
+            code_penalty="l2",
+            reg_weight=float(self.reg_weight),
+            decoder_penalty=self.decoder_penalty,
+            decoder_penalty_weight=float(self.decoder_penalty_weight),
+        )
+
+    def _measure(self, X, streams) -> None:
+        codes = self.transform(X)
+        if len(codes) < 2:  # a chunk of partial_fit: the last density has to do
+            return
+        self.density_ = fit_density(
+            codes, int(self.density_components), self.scale_, streams.density
+        )
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows: codes from ``density_``, decoded.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Drawn rows, in the units and the dtype of the training data.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+        generator = private_generator(random_state)
+        density = copy.copy(self.density_).set_params(random_state=generator)
+        codes, _ = density.sample(n_samples)
+        # The mixture gives its components one after the other.
+        return self.inverse_transform(generator.permutation(codes).astype(self._dtype))

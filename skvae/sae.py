@@ -1,0 +1,179 @@
+"""SAETransformer: the sparse autoencoder."""
+
+from numbers import Real
+
+from sklearn.utils._param_validation import Interval
+
+from ._deterministic import Deterministic
+from .ae import AETransformer
+from .metrics import near_zero_share
+
+
+class SAETransformer(AETransformer):
+    """Sparse autoencoder: codes with few entries away from zero.
+
+    The loss is
+
+    ``mean over elements of (x - xhat)^2 + reg_weight * |z|_1``,
+
+    averaged over rows, with the code z in units of X. Nothing keeps the decoder from
+    undoing what shrinks all codes alike, so the penalty shortens codes more than it
+    thins them out: ``sparsity_`` says what came of it.
+
+    Parameters
+    ----------
+    latent_dim : int, default=10
+        Number of latent units.
+    hidden_dims : tuple of int, default=(256, 128)
+        Widths of the encoder's layers; the decoder mirrors them. ``()`` is linear.
+    activation : str, default="gelu"
+        "gelu", "silu", "relu", "leaky_relu" or "swiglu"; upper and lower case and
+        underscores do not matter.
+    dropout_rate : float, default=0.0
+        Share of a hidden layer's units that training drops, in [0, 1).
+    use_batch_norm : bool, default=True
+        Normalise hidden layers: over the batch, or over the layer for "swiglu".
+    reg_weight : float, default=1e-4
+        Weight of the absolute code: sum over units, mean over rows.
+    linear_path : {"pca", None}, default="pca"
+        A linear map beside the encoder and the decoder, started as PCA; None is the
+        plain network.
+    lr : float, default=2e-3
+        Learning rate of AdamW.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of AdamW.
+    batch_size : int, default=128
+        Largest number of rows in a minibatch. Minibatches are of equal size; with batch
+        normalisation they have two rows or more.
+    max_epochs : int, default=60
+        Largest number of passes over the training rows.
+    gradient_clip_val : float or None, default=1.0
+        Largest norm of the gradient, with X in units of its own standard deviation.
+    lr_schedule : {"constant", "cosine"}, default="cosine"
+        Learning rate over the ``max_epochs`` epochs: constant, or to 0 along a cosine.
+    early_stopping : bool, default=True
+        Hold out rows, keep the epoch that is best on them, and stop when
+        ``n_iter_no_change`` epochs brought no improvement.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, in (0, 1).
+    n_iter_no_change : int, default=15
+        Epochs without improvement to wait for.
+    tol : float, default=0.01
+        An improvement is more than this, in nats per row: D / 2 times the difference in
+        the logarithm of the loss.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last fit.
+    callbacks : list of skorch callbacks or None, default=None
+        Passed on to the net as they are; a skorch "batch" is one epoch here, as the
+        Notes of :class:`VAETransformer` say.
+    device : str, default="auto"
+        "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA, then Metal, then the CPU.
+    random_state : int, RandomState instance or None, default=None
+        Seed of weights, order of rows, dropout and held-out rows. The global generators
+        of NumPy and torch are neither read nor moved.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+
+    Attributes
+    ----------
+    net_ : skorch.NeuralNet
+        The fitted net.
+    module_ : torch.nn.Module
+        The fitted module, with ``code``, ``decode`` and ``forward``. It works on
+        ``(X - mean_) / scale_``, and its codes are those of ``transform`` divided by
+        ``scale_``.
+    history_ : list of dict
+        One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, in
+        squared units of X), ``train_reg_loss`` (units of X), ``epoch_time`` (seconds),
+        and with early stopping the losses also for ``valid_``.
+    n_iter_ : int
+        Number of epochs trained.
+    best_epoch_ : int
+        Epoch whose weights were kept; 0 is the state before training.
+    sparsity_ : float
+        Share of near-zero codes of the training rows, as
+        :func:`skvae.metrics.code_sparsity` counts them.
+    mean_ : ndarray of shape (n_features,)
+        Mean of every feature.
+    scale_ : float
+        Root of the mean variance of the features.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    AETransformer : Without a penalty.
+    RAETransformer : With the square in place of the absolute value.
+    skvae.metrics.code_sparsity : Share of near-zero codes of other rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae import SAETransformer
+    >>> X, _ = load_digits(return_X_y=True)
+    >>> sae = SAETransformer(32, reg_weight=1e-2, max_epochs=5, random_state=0).fit(X)
+    >>> 0.0 <= sae.sparsity_ <= 1.0
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **AETransformer._parameter_constraints,
+        "reg_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        latent_dim=10,
+        *,
+        hidden_dims=(256, 128),
+        activation="gelu",
+        dropout_rate=0.0,
+        use_batch_norm=True,
+        reg_weight=1e-4,
+        linear_path="pca",
+        lr=2e-3,
+        weight_decay=0.0,
+        batch_size=128,
+        max_epochs=60,
+        gradient_clip_val=1.0,
+        lr_schedule="cosine",
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=15,
+        tol=0.01,
+        warm_start=False,
+        callbacks=None,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.latent_dim = latent_dim
+        self.hidden_dims = hidden_dims
+        self.activation = activation
+        self.dropout_rate = dropout_rate
+        self.use_batch_norm = use_batch_norm
+        self.reg_weight = reg_weight
+        self.linear_path = linear_path
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.gradient_clip_val = gradient_clip_val
+        self.lr_schedule = lr_schedule
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _family(self) -> Deterministic:
+        return Deterministic(code_penalty="l1", reg_weight=float(self.reg_weight))
+
+    def _measure(self, X, streams) -> None:
+        self.sparsity_ = near_zero_share(self.transform(X))
