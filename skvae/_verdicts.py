@@ -4,6 +4,8 @@ Pure functions, so that ``fit`` and ``diagnose`` judge alike. Weights are values
 ``kld_weight``, in squared units of X per nat.
 """
 
+import math
+
 COLLAPSED = "collapsed"
 NEARLY_DETERMINISTIC = "nearly deterministic"
 STARVED = "starved"
@@ -16,7 +18,8 @@ USELESS_CODES = 0.1
 # A tenth of maximum likelihood's weight: posteriors are then so narrow that the KL has
 # about one more nat for every active unit than the data justify.
 TOO_LITTLE_BETA = 0.1
-TOO_MUCH_BETA = 1.5
+# A factor from 1, either way, that the advice mentions.
+FAR_BETA = 1.5
 # Share of the variance of X; less is rounding in float32.
 NO_NOISE = 1e-6
 # Nats of the weakest unit: in a linear model its eigenvalue is e times the noise. With
@@ -61,7 +64,10 @@ def judge(
         return NEARLY_DETERMINISTIC
     # As many units as features can hold the rows as they are.
     room = latent_dim < n_features
-    if active_units == latent_dim and weakest_kl > SATURATED and room:
+    # In a linear model, what the unit would carry at beta = 1: a small weight gives all
+    # units more to say than the data do.
+    carried = weakest_kl + 0.5 * math.log(min(beta, 1.0))
+    if active_units == latent_dim and carried > SATURATED and room:
         return STARVED
     if active_units < ENOUGH_ACTIVE * latent_dim:
         return OVER_WIDE
@@ -113,19 +119,19 @@ def advise(
             'beta = 1 at the noise of this fit, or use kld_weight="auto".'
         )
     if verdict == STARVED:
-        return (
+        advice = (
             f"All units are active, and the weakest carries {weakest_kl:.2g} nats. "
             f"Raise latent_dim from {latent_dim}, to {2 * latent_dim} say, as long as "
             "the ELBO of held-out rows rises."
         )
-    if verdict == OVER_WIDE:
+    elif verdict == OVER_WIDE:
         advice = (
             f"Only {active_units} of {latent_dim} units are active. Lower latent_dim "
             f"to {active_units + 1} or so: the others cost time and say nothing."
         )
-        return advice + _about_beta(beta, kld_weight, balanced_weight, "wake units")
-    advice = "Nothing has to change."
-    return advice + _about_beta(beta, kld_weight, balanced_weight, "score higher")
+    else:
+        advice = "Nothing has to change."
+    return advice + _about_beta(beta, kld_weight, balanced_weight)
 
 
 def collapse_advice(kld_weight: float, first_weight: float | None = None) -> str:
@@ -156,11 +162,13 @@ def collapse_advice(kld_weight: float, first_weight: float | None = None) -> str
     )
 
 
-def _about_beta(beta, kld_weight, balanced_weight, purpose: str) -> str:
-    """A sentence, where the weight is above maximum likelihood's."""
-    if beta <= TOO_MUCH_BETA:
+def _about_beta(beta: float, kld_weight: float, balanced_weight: float) -> str:
+    """A sentence, where the weight is far from maximum likelihood's."""
+    if 1.0 / FAR_BETA <= beta <= FAR_BETA:
         return ""
+    verb = "lower" if beta > 1.0 else "raise"
     return (
-        f" beta is {beta:.2g}: to {purpose}, lower kld_weight from {kld_weight:.2g} "
-        f'towards {balanced_weight:.2g}, or use kld_weight="auto".'
+        f" beta is {beta:.2g}: for maximum likelihood, {verb} kld_weight from "
+        f"{kld_weight:.2g} towards {balanced_weight:.2g}, or use "
+        'kld_weight="auto".'
     )

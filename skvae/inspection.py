@@ -281,8 +281,9 @@ def diagnose(estimator, X) -> Diagnosis:
       exchange their codes.
     - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
       beside the variance of the training rows.
-    - "starved": all units are active, the weakest has a KL of more than 0.5 nats, and
-      there are fewer units than features.
+    - "starved": all units are active, the weakest has a KL of more than 0.5 nats (and
+      of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units than
+      features.
     - "over-wide": fewer than half of the units are active.
     - "healthy".
 

@@ -33,6 +33,8 @@ HEALTHY = {
         ({"active_units": 10, "weakest_kl": 0.4}, "healthy"),
         ({"active_units": 9, "weakest_kl": 0.6}, "healthy"),
         ({"active_units": 10, "weakest_kl": 0.6, "n_features": 10}, "healthy"),
+        ({"active_units": 10, "weakest_kl": 0.9, "beta": 0.2}, "healthy"),
+        ({"active_units": 10, "weakest_kl": 0.9, "beta": 5.0}, "starved"),
         ({"active_units": 4}, "over-wide"),
         ({"active_units": 5}, "healthy"),
     ],
@@ -77,6 +79,7 @@ NUMBERS = {
         ("starved", 1.0, ["Raise latent_dim from 10, to 20"]),
         ("over-wide", 2.0, ["Lower latent_dim to 5", "lower kld_weight from 0.02"]),
         ("healthy", 2.0, ["Nothing has to change", "lower kld_weight from 0.02"]),
+        ("healthy", 0.5, ["raise kld_weight from 0.02"]),
     ],
 )
 def test_advice_names_what_to_change(verdict, beta, parts):
