@@ -1,0 +1,373 @@
+"""Choosing ``kld_weight`` before a fit, and judging the fit afterwards.
+
+Both rest on the linear model, whose optimum is known in closed form: unit i is active
+while the i-th eigenvalue of the covariance exceeds ``kld_weight * D / 2``.
+"""
+
+import html
+import math
+import textwrap
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_is_fitted
+
+from ._files import optional_import
+from ._information import (
+    COMPARED_ROWS,
+    collect_posteriors,
+    evenly_spaced,
+    mutual_information,
+    shuffle_loss,
+)
+from ._objective import kl_to_standard_normal, noise_of_weight, weight_of_noise
+from ._spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
+from ._validation import float_dtypes, from_torch
+from ._verdicts import advise, guide_verdict, judge
+from .metrics import ACTIVE_VARIANCE, _vae
+
+__all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
+
+
+@validate_params(
+    {
+        "X": "no_validation",  # check_array does it
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "n": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
+    """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
+
+    With D features, a linear VAE has as many active units as there are eigenvalues
+    above ``kld_weight * D / 2`` [1]_. The grid runs from all ``latent_dim`` units
+    active, if X has so many components, to one. Half of it keeps all units active,
+    beginning at an eighth of the weight that is maximum likelihood for PCA, since a
+    non-linear decoder leaves less noise; the numbers of the other half fall
+    geometrically to one, with every weight in the middle of a gap between eigenvalues.
+
+    Pass X as the model will see it: scaled, if a scaler stands in front.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+        Rows, at least two. Sparse X stays sparse; of large tables a random subset of
+        the rows is used.
+    latent_dim : int
+        Number of latent units of the model.
+    n : int, default=4
+        Number of weights. One alone is the first of the longer grids.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the randomised decomposition of wide tables and of the subset of rows of
+        large ones.
+
+    Returns
+    -------
+    weights : ndarray of shape (n,)
+        float64, ascending, in squared units of X per nat. Where eigenvalues are equal,
+        no weight tells their units apart.
+
+    Raises
+    ------
+    ValueError
+        If X is not a table of finite numbers with two rows or more, or is constant, or
+        if a parameter is invalid.
+
+    References
+    ----------
+    .. [1] Lucas, Tucker, Grosse and Norouzi (2019). Don't Blame the ELBO! A Linear VAE
+       Perspective on Posterior Collapse. NeurIPS.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from skvae.inspection import suggest_kld_weights
+    >>> X = load_digits().data / 16
+    >>> suggest_kld_weights(X, latent_dim=10, random_state=0).round(5)
+    array([9.000e-05, 6.300e-04, 1.461e-02, 2.089e-02])
+    """
+    X = from_torch(X)
+    X = check_array(
+        X,
+        accept_sparse="csr",
+        dtype=float_dtypes(X),
+        ensure_min_samples=2,
+        input_name="X",
+    )
+    seed = np.random.RandomState() if random_state is None else random_state
+    # One more than there are units: the gap below the last.
+    rows = spectrum(X, int(latent_dim) + 1, check_random_state(seed))
+    if rows.total_variance == 0.0:
+        raise ValueError("X is constant: no weight leaves a unit anything to say.")
+    grid = noise_grid(rows, int(latent_dim), int(n))
+    return np.array([weight_of_noise(noise, X.shape[1]) for noise in grid])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis:
+    """What a fitted model does with rows, and what to change.
+
+    As :func:`diagnose` returns it. It prints as a table, and shows as one in a
+    notebook.
+
+    Attributes
+    ----------
+    verdict : str
+        "collapsed", "nearly deterministic", "starved", "over-wide" or "healthy".
+    advice : str
+        What to change, by the names of parameters.
+    n_rows, n_features, latent_dim : int
+    elbo : float
+        What ``score`` gives: nats per row.
+    rate : float
+        Mean KL of the network's posteriors from the prior, nats per row.
+    distortion : float
+        Mean squared error of the reconstruction of a posterior draw, per element of X,
+        in squared units of X.
+    kl_per_unit : ndarray of shape (latent_dim,)
+        Mean KL of every unit, nats per row; its sum is ``rate``.
+    active_units : int
+        Units whose posterior mean has a variance above 0.01 over rows.
+    mutual_information : float
+        I(x; z) in nats between rows and codes, under the aggregate posterior of at most
+        2,048 rows, evenly spaced. It cannot exceed the logarithm of their number (7.6):
+        a value near that says only that posteriors do not overlap.
+    shuffle_loss : float
+        Nats per row that the ELBO falls by when rows exchange their codes, with the
+        noise variance as it is. A decoder that ignores codes loses nothing. From at
+        most 4,096 rows, evenly spaced, fewer if rows are very wide.
+    beta : float
+        ``beta_`` of the model: its weight over that of maximum likelihood.
+    kld_weight : float
+        ``kld_weight_`` of the model, in squared units of X per nat.
+    noise_variance : float
+        ``noise_variance_`` of the model, in squared units of X.
+    expected_rate : float
+        Rate of the optimal linear model of these rows at this weight, nats per row;
+        infinite at a weight of 0.
+    expected_active_units : int
+        Its number of active units.
+    guide : str
+        What fixed bounds would say, whatever the data: a KL under 1 nat is collapsed,
+        10 to 100 healthy, over 500 nearly deterministic.
+    """
+
+    verdict: str
+    advice: str
+    n_rows: int
+    n_features: int
+    latent_dim: int
+    elbo: float
+    rate: float
+    distortion: float
+    kl_per_unit: np.ndarray
+    active_units: int
+    mutual_information: float
+    shuffle_loss: float
+    beta: float
+    kld_weight: float
+    noise_variance: float
+    expected_rate: float
+    expected_active_units: int
+    guide: str
+
+    def to_frame(self):
+        """The numbers as a data frame. Needs pandas (``skvae[frames]``).
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            A row a quantity, named in the index; columns ``value``, ``expected`` (by
+            linear theory, None where it says nothing) and ``unit``. The KL per unit is
+            there as its least and its greatest.
+
+        Raises
+        ------
+        ValueError
+            If pandas is not installed.
+        """
+        pandas = optional_import("pandas", "frames")
+        words = [
+            ("guide", self.guide, None, ""),
+            ("verdict", self.verdict, None, ""),
+            ("advice", self.advice, None, ""),
+        ]
+        names, *columns = zip(*self._quantities(), *words, strict=True)
+        data = dict(zip(("value", "expected", "unit"), columns, strict=True))
+        return pandas.DataFrame(
+            data, index=pandas.Index(names, name="quantity"), dtype=object
+        )
+
+    def _quantities(self) -> list[tuple]:
+        """Name, value, what linear theory expects, and unit."""
+        nats = "nats per row"
+        bound = math.log(min(self.n_rows, COMPARED_ROWS))
+        return [
+            ("n_rows", self.n_rows, None, "rows"),
+            ("n_features", self.n_features, None, "features"),
+            ("latent_dim", self.latent_dim, None, "units"),
+            ("elbo", self.elbo, None, nats),
+            ("rate", self.rate, self.expected_rate, nats),
+            ("kl_of_weakest_unit", float(self.kl_per_unit.min()), None, nats),
+            ("kl_of_strongest_unit", float(self.kl_per_unit.max()), None, nats),
+            (
+                "mutual_information",
+                self.mutual_information,
+                None,
+                f"nats, at most {bound:.2f}",
+            ),
+            ("shuffle_loss", self.shuffle_loss, None, nats),
+            ("active_units", self.active_units, self.expected_active_units, "units"),
+            ("distortion", self.distortion, None, "squared units of X per element"),
+            ("noise_variance", self.noise_variance, None, "squared units of X"),
+            ("kld_weight", self.kld_weight, None, "squared units of X per nat"),
+            ("beta", self.beta, 1.0, ""),
+        ]
+
+    def _table(self) -> list[tuple[str, ...]]:
+        """Head and rows as text."""
+        head = ("", "measured", "linear theory", "")
+        return [head] + [
+            (name, _number(value), _number(expected), unit)
+            for name, value, expected, unit in self._quantities()
+        ]
+
+    def _guide_line(self) -> str:
+        return (
+            f"Bounds that are the same for all data (KL under 1 collapsed, 10 to 100 "
+            f"healthy, over 500 nearly deterministic) say: {self.guide}."
+        )
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{name:<20} {value:>10} {expected:>13}  {unit}".rstrip()
+            for name, value, expected, unit in self._table()
+        ]
+        verdict = [f"Diagnosis: {self.verdict}", *textwrap.wrap(self.advice, 78)]
+        return "\n".join([*verdict, "", *lines, "", *textwrap.wrap(self._guide_line())])
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._table()
+        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in rows
+        )
+        return (
+            f"<p><b>{html.escape(self.verdict)}</b>: {html.escape(self.advice)}</p>"
+            f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{html.escape(self._guide_line())}</p>"
+        )
+
+
+def _number(value) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def diagnose(estimator, X) -> Diagnosis:
+    """Judge a fitted model by what it does with rows, and say what to change.
+
+    The verdict is the first of these that holds:
+
+    - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats when rows
+      exchange their codes.
+    - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
+      beside the variance of the training rows.
+    - "starved": all units are active, the weakest has a KL of more than 0.5 nats (and
+      of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units than
+      features.
+    - "over-wide": fewer than half of the units are active.
+    - "healthy".
+
+    The same rows give the same diagnosis: all draws have fixed seeds.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+        Fitted.
+    X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+        Rows, at least two, as the estimator takes them; held out, if there are any.
+        Everything is measured in the units of what reaches the ``VAETransformer``.
+
+    Returns
+    -------
+    diagnosis : Diagnosis
+
+    Raises
+    ------
+    TypeError
+        If the estimator has no likelihood.
+    ValueError
+        If X does not fit the estimator, or has a single row.
+
+    References
+    ----------
+    .. [1] Alemi et al. (2018). Fixing a Broken ELBO. ICML.
+    .. [2] Hoffman and Johnson (2016). ELBO Surgery. NIPS workshop.
+    .. [3] Burda, Grosse and Salakhutdinov (2016). Importance Weighted Autoencoders.
+       ICLR.
+    """
+    estimator, X = _vae(estimator, X)
+    check_is_fitted(estimator)
+    rows = estimator._validated(X, reset=False, min_rows=2)
+    n_features = rows.shape[1]
+    found = _measured(estimator, X, rows.shape[0])
+    theory = spectrum(rows, found["latent_dim"], np.random.RandomState(0))
+    noise = noise_of_weight(found["kld_weight"], n_features)
+    shared = {key: found[key] for key in ("active_units", "latent_dim", "beta")}
+    shared["weakest_kl"] = float(found["kl_per_unit"].min())
+    largest = theory.eigenvalues.max(initial=0.0)
+    verdict = judge(
+        **shared,
+        n_features=n_features,
+        shuffle_loss=found["shuffle_loss"],
+        noise_share=found["noise_variance"] / estimator.scale_**2,
+    )
+    advice = advise(
+        verdict,
+        **shared,
+        kld_weight=found["kld_weight"],
+        balanced_weight=weight_of_noise(found["noise_variance"], n_features),
+        first_weight=weight_of_noise(largest, n_features),
+    )
+    return Diagnosis(
+        **found,
+        verdict=verdict,
+        advice=advice,
+        n_rows=rows.shape[0],
+        n_features=n_features,
+        expected_rate=rate_by_theory(theory.eigenvalues, noise),
+        expected_active_units=active_by_theory(theory.eigenvalues, noise),
+        guide=guide_verdict(found["rate"]),
+    )
+
+
+def _measured(estimator, X, n_rows: int) -> dict[str, Any]:
+    """The attributes of a :class:`Diagnosis` that take the network to find."""
+    posteriors = collect_posteriors(estimator, X, n_rows)
+    mean, log_var = posteriors.mean, posteriors.log_var
+    kl = kl_to_standard_normal(mean, log_var).mean(dim=0).numpy()
+    kl.setflags(write=False)
+    compared = evenly_spaced(n_rows, COMPARED_ROWS)
+    spread = mean.var(dim=0, correction=0)
+    return {
+        "latent_dim": len(kl),
+        "elbo": estimator.score(X),
+        "rate": float(kl.sum()),
+        "distortion": float(posteriors.error.mean()) / estimator.n_features_in_,
+        "kl_per_unit": kl,
+        "active_units": int((spread > ACTIVE_VARIANCE).sum()),
+        "mutual_information": mutual_information(mean[compared], log_var[compared]),
+        "shuffle_loss": shuffle_loss(estimator, posteriors),
+        "beta": float(estimator.beta_),
+        "kld_weight": float(estimator.kld_weight_),
+        "noise_variance": float(estimator.noise_variance_),
+    }
