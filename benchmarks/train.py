@@ -11,6 +11,7 @@ and does not stop the others of a sweep; the exit status is then 1.
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _tables import load_table, scaled
@@ -36,7 +37,7 @@ def train(cfg: DictConfig, directory: Path) -> dict:
     -------
     metrics : dict
     """
-    config = OmegaConf.to_container(cfg, resolve=True)
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
     with recorded_run(directory, config):
         missing = sorted(OmegaConf.missing_keys(cfg))
         if missing:
