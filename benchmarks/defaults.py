@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _tables import log_counts
 from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
@@ -50,16 +51,6 @@ FILES = {
 }
 LOG_COUNTS = {"worm neurons", "pbmc3k", "news20"}
 BLOCKS = {"frey faces"}  # a film: neighbouring rows are near copies
-
-
-def log_counts(counts, n_columns=2000):
-    """Library-size normalised log counts of the most variable columns, dense."""
-    counts = sparse.csr_matrix(counts, dtype=np.float64)
-    counts = counts[counts.sum(axis=1).A1 > 0]
-    counts = sparse.csr_matrix(counts.multiply(1e4 / counts.sum(axis=1)))
-    counts.data = np.log1p(counts.data)
-    variance = counts.multiply(counts).mean(axis=0).A1 - counts.mean(axis=0).A1 ** 2
-    return counts[:, np.argsort(-variance)[:n_columns]].toarray()
 
 
 def load(name, folder):

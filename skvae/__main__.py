@@ -14,11 +14,19 @@ from ._files import (
     Table,
     TableError,
     check_writable,
+    make_empty_folder,
     read_table,
     write_table,
 )
 from ._plots import plot_search
-from ._search import default_weights, format_results, results, scaler, search
+from ._search import (
+    default_weights,
+    format_results,
+    results,
+    scaler,
+    search,
+    write_runs,
+)
 from ._version import __version__
 from .vae import VAETransformer
 
@@ -37,6 +45,7 @@ examples:
   python -m skvae                                     the search, on digits
   python -m skvae search cells.h5ad --label cell_type
   python -m skvae search table.csv --numeric-only --latent-dims 2 4 8
+  python -m skvae search table.csv --out runs/table
   python -m skvae fit table.csv -o model.joblib --latent-dim 8
   python -m skvae transform model.joblib table.csv -o codes.csv
 
@@ -113,6 +122,12 @@ def _add_search(commands) -> None:
     )
     command.add_argument(
         "--model", metavar="FILE", help="also save the winner (.joblib)"
+    )
+    command.add_argument(
+        "--out",
+        metavar="DIR",
+        help="also fit every candidate on the first fold and write what it is into a "
+        "directory of its own in DIR, which must be new or empty",
     )
     command.add_argument(
         "--jobs", type=_positive, default=1, help="processes; default: 1"
@@ -216,6 +231,8 @@ def _search(args) -> None:
     check_writable(args.picture, (".png", ".pdf", ".svg"))
     if args.model is not None:
         check_writable(args.model, (".joblib",))
+    if args.out is not None:
+        make_empty_folder(args.out)
     if args.file is None:
         table, image_shape, scale = _digits(), (8, 8), False
         weights = args.kld_weights or DIGITS_WEIGHTS
@@ -253,12 +270,21 @@ def _search(args) -> None:
     )
     if args.model is not None:
         _dump(grid.best_estimator_, args.model)
+    if args.out is not None:
+        _write_runs(args, grid, table)
     try:
         plot_search(args.picture, grid, rows, X, table.labels, image_shape)
     except TableError as error:
         print(f"skvae: no picture: {error}", file=sys.stderr)
     else:
         print(f"wrote {args.picture}")
+
+
+def _write_runs(args, grid, table: Table) -> None:
+    failed = write_runs(args.out, grid, table.X, table.labels, quiet=args.quiet)
+    for name in failed:
+        print(f"skvae: {name} failed; its error.txt says why", file=sys.stderr)
+    print(f"wrote a directory per candidate into {args.out}")
 
 
 def _digits() -> Table:

@@ -123,6 +123,24 @@ def check_writable(path: str, endings: tuple[str, ...]) -> None:
         raise TableError(f"{path}: the folder does not exist")
 
 
+def make_empty_folder(path: str) -> None:
+    """Make a folder for outputs before the work, so that nothing can be in the way.
+
+    Raises
+    ------
+    TableError
+        If there is something in it, or it is a file.
+    OSError
+        If it cannot be made.
+    """
+    folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise TableError(f"{path}: is a file, not a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise TableError(f"{path}: is not empty; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def _read_npy(file: Path, label, numeric_only) -> Table:
     if label is not None:
         raise TableError("an .npy file has no labels; use .npz, .csv or .parquet")

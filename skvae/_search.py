@@ -5,14 +5,18 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils import _safe_indexing
 
+from ._runs import fit_and_write, recorded_run
 from .metrics import _vae, active_units, distortion, rate
 from .vae import VAETransformer
 
@@ -40,10 +44,14 @@ class ReportScorer:
             "rate": float(r.mean()),
             "active": float(active_units(estimator, X)),
         }
-        if self.progress is not None:
-            with open(self.progress, "ab") as file:
-                file.write(b".")
+        _advance(self.progress)
         return scores
+
+
+def _advance(progress: str | None) -> None:
+    if progress is not None:
+        with open(progress, "ab") as file:
+            file.write(b".")
 
 
 @contextmanager
@@ -120,6 +128,45 @@ def search(
         ).fit(X)
     grid.scorer_.progress = None
     return grid
+
+
+def write_runs(
+    directory: str, grid: GridSearchCV, X, labels=None, *, quiet: bool = False
+) -> list[str]:
+    """Write a run directory per candidate, fitted on the first fold's training rows.
+
+    One split, not all: a run has one model, and what is held out must be the same for
+    all. They are fitted anew, one at a time, because the grid keeps no models, nor
+    could it where they are large.
+
+    Returns
+    -------
+    failed : list of str
+        Names of the candidates that could not be fitted or evaluated; their directories
+        say why.
+    """
+    train, test = next(grid.cv.split(X))
+    parts = [_safe_indexing(X, rows) for rows in (train, test)]
+    if labels is not None:
+        parts += [np.asarray(labels)[rows] for rows in (train, test)]
+    candidates = {_run_name(p): p for p in grid.cv_results_["params"]}
+    failed = []
+    with progress_bar(len(candidates), quiet=quiet) as progress:
+        for name, params in candidates.items():
+            model = clone(grid.estimator).set_params(**params)
+            config = {"model": model[-1].get_params(), "scale": repr(model[0])}
+            at = Path(directory) / name
+            try:
+                with recorded_run(at, config):
+                    fit_and_write(at, model, *parts, config=config)
+            except Exception:  # one candidate's, and written down
+                failed.append(name)
+            _advance(progress)
+    return failed
+
+
+def _run_name(params: dict) -> str:
+    return ",".join(f"{name.split('__')[-1]}={v!r}" for name, v in params.items())
 
 
 def results(grid: GridSearchCV, X) -> list[dict]:

@@ -8,8 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import KFold
 
 from skvae.__main__ import main
+from skvae._runs import read_run
+from skvae.metrics import elbo_scorer
 
 QUICK = ["--max-epochs", "2", "--quiet"]
 
@@ -46,6 +50,48 @@ def test_no_argument_is_the_search_on_digits(tmp_path, capsys, monkeypatch):
     assert "digits (1797 x 64" in captured.out
     assert "fit" in captured.err  # the progress bar
     assert (tmp_path / "skvae-search.png").exists()
+
+
+def test_search_writes_a_run_per_candidate(tmp_path, digits, capsys):
+    table, out = tmp_path / "table.npz", tmp_path / "runs" / "table"
+    np.savez(table, X=digits[:120], kind=np.arange(120) % 2)
+    arguments = ["search", str(table), "--label", "kind", *QUICK, "--folds", "3"]
+    arguments += ["--latent-dims", "2", "3", "--kld-weights", "1e-5", "1e-2"]
+    arguments += ["--picture", str(tmp_path / "p.png"), "--out", str(out)]
+    assert main(arguments) == 0
+    assert f"wrote a directory per candidate into {out}" in capsys.readouterr().out
+    names = [
+        f"kld_weight={w},latent_dim={k}" for w in ("0.01", "1e-05") for k in (2, 3)
+    ]
+    assert sorted(path.name for path in out.iterdir()) == names
+    train, test = next(KFold(3, shuffle=True, random_state=0).split(digits[:120]))
+    for path in out.iterdir():
+        run = read_run(path)
+        assert run.config["model"]["kld_weight"] == run.metrics["kld_weight"]
+        assert run.metrics["n_test"] == len(test)
+        assert run.metrics["knn_accuracy"] is not None
+        again = clone(joblib.load(path / "model.joblib")).fit(digits[train])
+        expected = elbo_scorer(again, digits[test])
+        assert run.metrics["elbo"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("occupied", ["folder", "file"])
+def test_an_output_that_is_not_empty_stops_the_search_before_it_trains(
+    table, tmp_path, capsys, monkeypatch, occupied
+):
+    out = tmp_path / "out"
+    if occupied == "folder":
+        out.mkdir()
+        (out / "precious.txt").write_text("1")
+    else:
+        out.write_text("1")
+    monkeypatch.setattr("skvae.__main__.search", None)  # calling it would raise
+    assert main(["search", table, *QUICK, "--out", str(out)]) == 2
+    err = capsys.readouterr().err
+    message = {"folder": "is not empty", "file": "is a file, not a folder"}[occupied]
+    assert err.startswith("skvae: error: ")
+    assert message in err
+    assert err.count("\n") == 1
 
 
 def test_fit_and_transform(table, tmp_path, capsys):

@@ -4,7 +4,16 @@ from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold, cross_val_score
 
-from skvae._search import default_weights, format_results, pca_score, results, search
+from skvae import VAETransformer
+from skvae._runs import RunError, read_run
+from skvae._search import (
+    default_weights,
+    format_results,
+    pca_score,
+    results,
+    search,
+    write_runs,
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +65,22 @@ def test_default_weights_are_shares_of_the_variance():
 def test_there_is_no_pca_score_where_there_is_no_pca(digits):
     assert np.isnan(pca_score(digits[:20], 16, "passthrough", KFold(2)))
     assert np.isnan(pca_score(sparse.csr_matrix(digits), 2, "passthrough", KFold(2)))
+
+
+def test_a_candidate_that_fails_does_not_stop_the_others(
+    grid, digits, tmp_path, monkeypatch
+):
+    fit = VAETransformer.fit
+
+    def fails_at_two(self, X, y=None):
+        if self.latent_dim == 2:
+            raise FloatingPointError("the loss became nan")
+        return fit(self, X, y)
+
+    monkeypatch.setattr(VAETransformer, "fit", fails_at_two)
+    failed = write_runs(str(tmp_path), grid, digits[:150], quiet=True)
+    names = [f"kld_weight={w},latent_dim={k}" for w in (0.0001, 0.01) for k in (2, 3)]
+    assert failed == [names[0], names[2]]
+    assert read_run(tmp_path / names[1]).metrics["latent_dim"] == 3
+    with pytest.raises(RunError, match=r"training failed: .* became nan"):
+        read_run(tmp_path / names[0])
