@@ -13,6 +13,7 @@ from ._criteria import NOISE_FLOOR
 from ._linear import LinearVAE
 from ._modules import VAE
 from ._rows import Rows, chunk_rows
+from ._verdicts import ACTIVE_VARIANCE, is_collapsed
 
 # Rows that calibration looks at: the noise variance is one number.
 CALIBRATION_ROWS = 4096
@@ -39,6 +40,15 @@ def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
     """The same for a linear model."""
     error, _ = linear_distortion_and_rate(linear, some(rows, CALIBRATION_ROWS))
     return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
+
+
+@torch.no_grad()
+def collapsed(module: VAE, rows: Rows) -> bool:
+    """Whether rows that differ have codes that do not."""
+    x = some(rows, CALIBRATION_ROWS)
+    spread = module.code(x).var(dim=0, correction=0)
+    n_active = int((spread > ACTIVE_VARIANCE).sum())
+    return is_collapsed(n_active) and bool((x != x[0]).any())
 
 
 @torch.no_grad()

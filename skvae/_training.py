@@ -109,6 +109,7 @@ class Model:
     code_scale: np.ndarray
     noise_variance: float = float("nan")
     start: LinearVAE | None = None
+    collapsed: bool = False
     best_epoch: int = 0
 
     def rows(self, X, *, index=None, dtype=torch.float32, resident=True) -> Rows:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ._calibration import gain_of_module, noise_of_linear, noise_of_module
+from ._calibration import collapsed, gain_of_module, noise_of_linear, noise_of_module
 from ._criteria import NOISE_FLOOR, WeightedELBO
 from ._linear import LinearVAE, linear_vae, prediction_error, residual_variance
 from ._modules import VAE
@@ -104,6 +104,7 @@ class Variational:
         elif start is not None:
             model.start = start
         model.noise_variance = noise * model.scale**2
+        model.collapsed = collapsed(net.module_, rows)
         model.code_scale = gain_of_module(net.module_, rows) * model.scale
 
     def _scaled(self, scale: float) -> float | None:

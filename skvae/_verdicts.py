@@ -13,6 +13,8 @@ OVER_WIDE = "over-wide"
 HEALTHY = "healthy"
 VERDICTS = (COLLAPSED, NEARLY_DETERMINISTIC, STARVED, OVER_WIDE, HEALTHY)
 
+# Burda et al. (2016): a unit is active if its posterior mean varies over rows.
+ACTIVE_VARIANCE = 0.01
 # Nats per row; less is what a code can be worth by chance.
 USELESS_CODES = 0.1
 # A tenth of maximum likelihood's weight: posteriors are then so narrow that the KL has

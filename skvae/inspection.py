@@ -27,8 +27,8 @@ from ._information import (
 from ._objective import kl_to_standard_normal, noise_of_weight, weight_of_noise
 from ._spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
 from ._validation import float_dtypes, from_torch
-from ._verdicts import advise, guide_verdict, judge
-from .metrics import ACTIVE_VARIANCE, _vae
+from ._verdicts import ACTIVE_VARIANCE, advise, guide_verdict, judge
+from .metrics import _vae
 
 __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
 

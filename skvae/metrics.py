@@ -13,12 +13,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._verdicts import ACTIVE_VARIANCE
 from .vae import VAETransformer
 
 # Share of the codes' root mean square below which a code counts as zero.
 NEAR_ZERO = 0.01
-# Burda et al. (2016): a unit is active if its posterior mean varies over rows.
-ACTIVE_VARIANCE = 0.01
 
 __all__ = [
     "active_units",

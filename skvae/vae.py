@@ -1,5 +1,6 @@
 """VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -24,6 +25,8 @@ from ._objective import (
 from ._schedules import make_schedule
 from ._seeds import private_generator
 from ._variational import Variational
+from ._verdicts import collapse_advice
+from .exceptions import PosteriorCollapseWarning
 
 # Prior probability, in the score, that a row is one for the linear start to explain.
 ODD_SHARE = 0.01
@@ -162,9 +165,14 @@ class VAETransformer(BaseAutoencoder):
     --------
     sklearn.decomposition.PCA : The linear model; its ``score`` compares with this one.
     skvae.metrics.elbo_scorer : The scorer for a search.
+    skvae.inspection.diagnose : What a fit made of its units, and what to change.
 
     Notes
     -----
+    ``fit`` issues a :class:`~skvae.exceptions.PosteriorCollapseWarning` if no unit is
+    left active: :func:`skvae.inspection.diagnose` has the numbers, and
+    :func:`skvae.inspection.suggest_kld_weights` weights that suit X.
+
     A skorch callback's ``on_epoch_*`` and ``on_train_*`` methods are called as ever;
     ``on_batch_*`` once an epoch for the training rows and once for the held-out rows,
     since each are handed over at once; ``on_grad_computed`` once a minibatch.
@@ -287,6 +295,11 @@ class VAETransformer(BaseAutoencoder):
         self.kld_weight_ = weight
         unit_weight_noise = noise_of_weight(weight, self.n_features_in_)
         self.beta_ = unit_weight_noise / self.noise_variance_
+
+    def _advise(self):
+        if self._model.collapsed:
+            advice = collapse_advice(self.kld_weight_)
+            warnings.warn(advice, PosteriorCollapseWarning, stacklevel=4)
 
     def _code_units(self, dtype):
         if self.whiten:

@@ -16,6 +16,11 @@ from skvae import VAETransformer
 from skvae.inspection import diagnose, suggest_kld_weights
 from skvae.metrics import ACTIVE_VARIANCE, active_units, kl_per_unit
 
+# Weights are tried that leave no unit active.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 TABLES = [("breast_cancer", 8), ("wine", 4), ("digits", 6)]
 
 

@@ -18,6 +18,11 @@ from skvae.metrics import (
     reconstruction_scorer,
 )
 
+# Weights are tried that leave no unit active.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 WEIGHTS = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1]
 
 

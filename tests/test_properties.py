@@ -1,11 +1,12 @@
 """Whatever goes in: finite output of the right shape, or a clear error."""
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skvae import VAETransformer
+from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 
 LAYOUTS = {
     "c": np.ascontiguousarray,
@@ -27,21 +28,37 @@ tables = st.builds(
     shift=st.sampled_from([0.0, -3.0, 1e4]),
     seed=st.integers(0, 5),
 )
+network = {
+    "latent_dim": st.integers(1, 15),
+    "hidden_dims": st.lists(st.integers(1, 9), max_size=2).map(tuple),
+    "activation": st.sampled_from(["gelu", "silu", "ReLU", "LeakyReLU", "swiglu"]),
+    "dropout_rate": st.sampled_from([0.0, 0.5]),
+    "use_batch_norm": st.booleans(),
+    "linear_path": st.sampled_from(["pca", None]),
+    "batch_size": st.integers(1, 50),
+    "early_stopping": st.booleans(),
+    "validation_fraction": st.sampled_from([0.01, 0.5, 0.99]),
+    "lr_schedule": st.sampled_from(["constant", "cosine"]),
+}
 params = st.fixed_dictionaries(
     {
-        "latent_dim": st.integers(1, 15),
-        "hidden_dims": st.lists(st.integers(1, 9), max_size=2).map(tuple),
-        "activation": st.sampled_from(["gelu", "silu", "ReLU", "LeakyReLU", "swiglu"]),
-        "dropout_rate": st.sampled_from([0.0, 0.5]),
-        "use_batch_norm": st.booleans(),
+        **network,
         "kld_weight": st.sampled_from(["auto", 0.0, 1e-5, 10.0]),
-        "linear_path": st.sampled_from(["pca", None]),
+        "kld_schedule": st.sampled_from(["constant", "linear", "cyclical"]),
+        "free_bits": st.sampled_from([0.0, 0.1]),
         "whiten": st.booleans(),
-        "batch_size": st.integers(1, 50),
-        "early_stopping": st.booleans(),
-        "validation_fraction": st.sampled_from([0.01, 0.5, 0.99]),
-        "lr_schedule": st.sampled_from(["constant", "cosine"]),
     }
+)
+deterministic = st.one_of(
+    st.builds(AETransformer, **network),
+    st.builds(
+        RAETransformer,
+        **network,
+        reg_weight=st.sampled_from([0.0, 1e-4, 1.0]),
+        decoder_penalty=st.sampled_from([None, "l2", "gradient", "spectral"]),
+        decoder_penalty_weight=st.sampled_from([0.0, 1e-4]),
+    ),
+    st.builds(SAETransformer, **network, reg_weight=st.sampled_from([0.0, 0.1])),
 )
 
 
@@ -52,6 +69,7 @@ params = st.fixed_dictionaries(
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(X=tables, params=params)
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_fit_and_apply(X, params):
     n, d = X.shape
     vae = VAETransformer(**params, max_epochs=2, random_state=0).fit(X)
@@ -75,3 +93,26 @@ def test_fit_and_apply(X, params):
     )
     assert vae.noise_variance_ > 0
     assert vae.beta_ >= 0
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(X=tables, model=deterministic)
+def test_fit_and_apply_without_a_likelihood(X, model):
+    n, d = X.shape
+    model.set_params(max_epochs=2, random_state=0).fit(X)
+    codes = model.transform(X)
+    for output, shape in (
+        (codes, (n, model.latent_dim)),
+        (model.inverse_transform(codes), (n, d)),
+        (model.reconstruct(X), (n, d)),
+    ):
+        assert output.shape == shape
+        assert np.isfinite(output).all()
+    assert model.score(X) <= 0.0
+    if isinstance(model, RAETransformer):
+        assert np.isfinite(model.sample(3, random_state=0)).all()

@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAETransformer
-from skvae.metrics import kl_per_unit
+from skvae.exceptions import PosteriorCollapseWarning
+from skvae.metrics import active_units, kl_per_unit
 
 
 def test_only_latent_dim_is_positional():
@@ -351,7 +352,8 @@ def test_free_bits_keep_units_alive(digits):
     """A weight under which every unit of a plain network collapses."""
     params = {"linear_path": None, "max_epochs": 20, "early_stopping": False}
     params |= {"kld_weight": 0.1, "latent_dim": 4, "random_state": 0}
-    plain = VAETransformer(**params).fit(digits)
+    with pytest.warns(PosteriorCollapseWarning, match="free_bits"):
+        plain = VAETransformer(**params).fit(digits)
     free = VAETransformer(**params, free_bits=0.5).fit(digits)
     assert kl_per_unit(plain, digits).max() < 0.05
     assert kl_per_unit(free, digits).min() > 0.2
@@ -375,3 +377,18 @@ def test_bad_schedules_are_errors_before_training(small, quick, params, message)
     with pytest.raises(ValueError, match=message):
         vae.fit(small)
     assert not hasattr(vae, "net_")
+
+
+def test_collapse_warns_once_and_says_what_to_change(digits, quick):
+    vae = VAETransformer(**quick, kld_weight=10.0)
+    with pytest.warns(
+        PosteriorCollapseWarning, match=r"lower kld_weight from 10"
+    ) as got:
+        vae.fit(digits)
+    assert len(got) == 1
+    assert got[0].filename == __file__
+    assert active_units(vae, digits) == 0
+
+
+def test_rows_without_differences_are_not_blamed_on_the_weight(quick):
+    VAETransformer(**quick).fit(np.ones((20, 4)))
