@@ -99,6 +99,14 @@ def test_callbacks_last_over_fits(small, quick):
     assert recorder.calls.count("epoch_end") == 4
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to Ctrl-C: a background job inherits that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Interrupt(Callback):
     """Ctrl-C in the second epoch, as the operating system would send it."""
 
@@ -109,6 +117,7 @@ class Interrupt(Callback):
                 pass
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_propagates_and_leaves_the_estimator_as_it_was(small, quick):
     vae = VAETransformer(**quick, callbacks=[Interrupt()])
     with pytest.raises(KeyboardInterrupt):
@@ -122,6 +131,7 @@ def test_ctrl_c_propagates_and_leaves_the_estimator_as_it_was(small, quick):
     np.testing.assert_array_equal(vae.transform(small), codes)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_and_a_stop_signal_are_told_apart():
     def raised():
         raise KeyboardInterrupt
