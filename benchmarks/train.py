@@ -42,6 +42,8 @@ def train(cfg: DictConfig, directory: Path) -> dict:
         missing = sorted(OmegaConf.missing_keys(cfg))
         if missing:
             raise ValueError(f"set {', '.join(f'{key}=...' for key in missing)}")
+        if not 0.0 < cfg.test_fraction < 1.0:
+            raise ValueError(f"test_fraction={cfg.test_fraction} must be in (0, 1)")
         X, y = load_table(**config["data"])
         model = scaled(hydra.utils.instantiate(cfg.model), cfg.data.scale, X)
         rows = train_test_split(

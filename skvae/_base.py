@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from ._device import inference_dtype, resolve_device
+from ._matmul import fast_products
 from ._modules import ACTIVATIONS, Autoencoder
 from ._net import Checkpoint, EpochNet, checked_callbacks, train
 from ._rows import chunk_rows
@@ -151,7 +152,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
-        with _unchanged_on_failure(self):
+        with _unchanged_on_failure(self), fast_products():
             warm = self.warm_start and hasattr(self, "_model")
             X = self._validated(X, reset=not warm, min_rows=2)
             settings = self._settings(X.shape[1])
@@ -190,7 +191,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self : object
             The fitted estimator.
         """
-        with _unchanged_on_failure(self):
+        with _unchanged_on_failure(self), fast_products():
             first = not hasattr(self, "_model")
             X = self._validated(X, reset=first, min_rows=2 if first else 1)
             settings = self._settings(X.shape[1])
@@ -239,8 +240,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Codes, in the units of X unless the estimator whitens them; float64 if X is
             float64, else float32.
         """
-        parts = list(self._codes(X))
-        return np.concatenate(parts) * self._code_units(parts[0].dtype)
+        check_is_fitted(self)
+        return self._transformed(self._validated(X, reset=False))
 
     def inverse_transform(self, X):
         """Reconstruct rows from codes, as :meth:`transform` gives them.
@@ -429,19 +430,22 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return device, inference_dtype(numpy_dtype, device)
 
     def _chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
-        """Validated rows of X in the module's units, chunk by chunk."""
+        """Rows of X in the module's units, chunk by chunk."""
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        yield from self._validated_chunks(self._validated(X, reset=False))
+
+    def _validated_chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
         _, dtype = self._device_and_dtype(X.dtype)
         module = self._inference_module(dtype)
-        with torch.no_grad():
+        with torch.no_grad(), fast_products():
             for x in self._model.rows(X, dtype=dtype, resident=False).chunks():
                 yield module, x
 
-    def _codes(self, X) -> Iterator[np.ndarray]:
-        """Codes in the module's units, chunk by chunk."""
-        for module, x in self._chunks(X):
-            yield module.code(x).cpu().numpy()
+    def _transformed(self, X) -> np.ndarray:
+        """Codes of validated rows, (n_rows, latent_dim)."""
+        chunks = self._validated_chunks(X)
+        codes = np.concatenate([module.code(x).cpu().numpy() for module, x in chunks])
+        return codes * self._code_units(codes.dtype)
 
     def _reconstructions(self, X) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Chunks of X and their reconstructions, in the units of X."""
@@ -458,7 +462,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         module = self._inference_module(dtype)
         step = chunk_rows(self.n_features_in_)
         parts = []
-        with torch.no_grad():
+        with torch.no_grad(), fast_products():
             for start in range(0, len(Z), step):
                 z = torch.as_tensor(Z[start : start + step], dtype=dtype, device=device)
                 parts.append(self._in_units_of_X(module.decode(z)))

@@ -33,15 +33,22 @@ class Criterion(nn.Module):
 
     Attributes
     ----------
-    names : tuple of str
-        What the terms are called in the history; the first is ``recon_loss``.
-    powers : tuple of int
-        The power of the scale of X that each term is in.
+    powers : dict of str to int
+        What the terms are called in the history, in their order, the first
+        ``recon_loss``; and the power of the scale of X that each is in.
+    single_pass : bool
+        Whether a step goes through encoder and decoder once.
     """
 
     n_features: int
-    names: tuple[str, ...] = ("recon_loss",)
-    powers: tuple[int, ...] = (2,)
+
+    @property
+    def single_pass(self) -> bool:
+        return True
+
+    @property
+    def powers(self) -> dict[str, int]:
+        raise NotImplementedError
 
     def terms(self, module, x: Tensor, generator: torch.Generator) -> Tensor:
         """Differentiable terms of a minibatch, (n_terms,)."""
@@ -115,14 +122,14 @@ class WeightedELBO(Criterion):
         self.n_features = n_features
         self.schedule = schedule
         self.free_bits = free_bits
-        self.names = ("recon_loss", "kl_loss")
-        self.powers = (2, 0)
-        if free_bits > 0.0:
-            self.names += ("free_bits_loss",)
-            self.powers += (0,)
         self.register_buffer("noise_variance", torch.tensor(float(noise_variance)))
         self.register_buffer("fixed_weight", torch.tensor(float(kld_weight or 0.0)))
         self.register_buffer("share", torch.tensor(1.0), persistent=False)
+
+    @property
+    def powers(self) -> dict[str, int]:
+        powers = {"recon_loss": 2, "kl_loss": 0}
+        return {**powers, "free_bits_loss": 0} if self.free_bits > 0.0 else powers
 
     @property
     def full_weight(self) -> Tensor:
@@ -216,12 +223,19 @@ class PenalisedError(Criterion):
         self.reg_weight = reg_weight
         self.decoder_penalty = decoder_penalty
         self.decoder_penalty_weight = decoder_penalty_weight
-        if code_penalty is not None:
-            self.names += ("reg_loss",)
-            self.powers += (2 if code_penalty == "l2" else 1,)
-        if decoder_penalty is not None:
-            self.names += ("decoder_loss",)
-            self.powers += (0,)
+
+    @property
+    def powers(self) -> dict[str, int]:
+        powers = {"recon_loss": 2}
+        if self.code_penalty is not None:
+            powers["reg_loss"] = 2 if self.code_penalty == "l2" else 1
+        if self.decoder_penalty is not None:
+            powers["decoder_loss"] = 0
+        return powers
+
+    @property
+    def single_pass(self) -> bool:
+        return self.decoder_penalty is None
 
     def terms(
         self, module: Autoencoder, x: Tensor, generator: torch.Generator

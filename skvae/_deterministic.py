@@ -39,6 +39,7 @@ class Deterministic:
         }
 
     def retune(self, criterion: PenalisedError, scale: float) -> None:
+        criterion.decoder_penalty = self.decoder_penalty
         for name, weight in self._weights(scale).items():
             setattr(criterion, name, weight)
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._reuse import Linear
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "silu": F.silu,
@@ -45,9 +47,19 @@ def capped_log_var(raw: Tensor) -> Tensor:
 
 
 def dropout(h: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Inverted dropout from a private generator (``F.dropout`` has only the global)."""
-    keep = torch.empty_like(h).bernoulli_(1.0 - rate, generator=generator)
-    return h * keep.div_(1.0 - rate)
+    """Inverted dropout from a private generator (``F.dropout`` has only the global).
+
+    On a CPU, where drawing is what costs, four units share the 64 bits of a draw: the
+    rate is rounded to a multiple of 2**-16.
+    """
+    if h.device.type != "cpu":
+        keep = torch.empty_like(h).bernoulli_(1.0 - rate, generator=generator)
+        return h * keep.div_(1.0 - rate)
+    draws = torch.empty(-(-h.numel() // 4), dtype=torch.int64)
+    lanes = draws.random_(-(2**63), None, generator=generator).view(torch.int16)
+    dropped = round(rate * 2**16)
+    keep = (lanes[: h.numel()].view(h.shape) >= dropped - 2**15).to(h.dtype)
+    return h * keep.mul_(2**16 / (2**16 - dropped))
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -83,7 +95,7 @@ class Block(nn.Module):
         self.dropout_rate = dropout_rate
         batch_norm = normalise and not self.gated
         # A bias in front of batch normalisation is subtracted again: leave it out.
-        self.linear = nn.Linear(
+        self.linear = Linear(
             n_in, 2 * n_out if self.gated else n_out, bias=not batch_norm, device="meta"
         )
         self.norm: nn.Module
@@ -128,9 +140,9 @@ class Encoder(nn.Module):
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__()
         self.body = Body(widths, **block_options)
-        self.mean = nn.Linear(widths[-1], latent_dim, device="meta")
+        self.mean = Linear(widths[-1], latent_dim, device="meta")
         self.linear = (
-            nn.Linear(widths[0], latent_dim, bias=False, device="meta")
+            Linear(widths[0], latent_dim, bias=False, device="meta")
             if linear_path
             else None
         )
@@ -149,7 +161,7 @@ class GaussianEncoder(Encoder):
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__(widths, latent_dim, linear_path=linear_path, **block_options)
-        self.log_var = nn.Linear(widths[-1], latent_dim, device="meta")
+        self.log_var = Linear(widths[-1], latent_dim, device="meta")
         self.linear_log_var = (
             nn.Parameter(torch.empty(latent_dim, device="meta"))
             if linear_path
@@ -170,9 +182,9 @@ class Decoder(nn.Module):
     def __init__(self, widths, n_features, *, linear_path, **block_options) -> None:
         super().__init__()
         self.body = Body(widths, **block_options)
-        self.out = nn.Linear(widths[-1], n_features, device="meta")
+        self.out = Linear(widths[-1], n_features, device="meta")
         self.linear = (
-            nn.Linear(widths[0], n_features, bias=False, device="meta")
+            Linear(widths[0], n_features, bias=False, device="meta")
             if linear_path
             else None
         )

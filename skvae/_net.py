@@ -23,6 +23,7 @@ from skorch.helper import predefined_split
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
 from ._modules import Autoencoder
+from ._reuse import reused_gradients
 from ._rows import Rows
 from ._seeds import Streams
 from ._step import held_out_terms, training_step
@@ -89,7 +90,7 @@ class EpochNet(NeuralNet):
         rows, _ = batch
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
-        total = torch.zeros(len(self.criterion_.names), device=self.device)
+        total = torch.zeros(len(self.criterion_.powers), device=self.device)
         hook = self._grad_hook()
         epoch = self.history[-1, "epoch"]
         n_steps = rows.n_batches(self.batch_size, min_rows)
@@ -166,8 +167,8 @@ class EpochNet(NeuralNet):
 
     def _record(self, prefix: str, terms: Sequence[float], loss: float) -> float:
         """Record the terms in the units of X; returns the loss in them."""
-        named = zip(self.criterion_.names, self.criterion_.powers, terms, strict=True)
-        for name, power, value in named:
+        named = zip(self.criterion_.powers.items(), terms, strict=True)
+        for (name, power), value in named:
             self.history.record(f"{prefix}_{name}", value * self.data_scale**power)
         return loss * self.data_scale**2
 
@@ -307,7 +308,10 @@ def train(
     n_weights = sum(p.numel() for p in net.module_.parameters())
     batch_size = min(net.batch_size, len(rows))
     try:
-        with at_most_threads(worthwhile_threads(n_weights, batch_size)):
+        with (
+            at_most_threads(worthwhile_threads(n_weights, batch_size)),
+            reused_gradients(net.module_, enabled=net.criterion_.single_pass),
+        ):
             net.notify("on_train_begin", X=rows, y=None)
             with suppress(StopTraining):
                 net.fit_loop(rows, epochs=epochs)
@@ -315,6 +319,7 @@ def train(
     finally:
         net.callbacks_ = lasting
         net.train_split = None
+        net.optimizer_.zero_grad(set_to_none=True)
         net.criterion_.set_progress(1.0)
         del net.run_
 

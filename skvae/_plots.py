@@ -1,7 +1,6 @@
 """The picture of a search. Needs matplotlib (``skvae[plot]``)."""
 
 import numpy as np
-from scipy import sparse
 from sklearn.model_selection import GridSearchCV
 
 from ._files import optional_import
@@ -36,7 +35,6 @@ def plot_search(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    X = X if sparse.issparse(X) else np.asarray(X)
     n_panels = 2 + (image_shape is not None)
     figure = Figure(figsize=(5.2 * n_panels, 4.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -44,7 +42,7 @@ def plot_search(
     _draw_scores(figure, axes[0], rows)
     _draw_codes(figure, axes[1], grid.best_estimator_, X, labels)
     if image_shape is not None:
-        _draw_images(axes[2], grid.best_estimator_, X, image_shape)
+        _draw_images(axes[2], grid.best_estimator_, np.asarray(X), image_shape)
     figure.savefig(path, dpi=110)
 
 
@@ -111,7 +109,7 @@ def _numeric(names) -> bool:
 def _draw_images(axis, model, X, shape: tuple[int, int]) -> None:
     """Rows above their reconstructions, twice, and draws from the model, as tiles."""
     n_tiles = 6
-    shown = np.asarray(X)[np.linspace(0, len(X) - 1, 2 * n_tiles).astype(int)]
+    shown = X[np.linspace(0, len(X) - 1, 2 * n_tiles).astype(int)]
     rebuilt = model.inverse_transform(model.transform(shown))
     draws = model[-1].sample(2 * n_tiles, random_state=0)
     drawn = model[:-1].inverse_transform(draws)

@@ -75,7 +75,7 @@ class Rows(Dataset):
         self._mean = mean
         self._scale = scale
         self._dtype = dtype
-        self._device = device
+        self.device = device
         if index is None:
             self._source = X
         elif sparse.issparse(X):
@@ -90,7 +90,7 @@ class Rows(Dataset):
     def _load(self) -> Tensor:
         """All rows on the device, chunk by chunk: no second copy of X on the host."""
         resident = torch.empty(
-            (len(self), self.n_features), dtype=self._dtype, device=self._device
+            (len(self), self.n_features), dtype=self._dtype, device=self.device
         )
         step = chunk_rows(self.n_features)
         for start in range(0, len(self), step):
@@ -98,13 +98,18 @@ class Rows(Dataset):
             resident[part] = self._normalise(self._source[part])
         return resident
 
-    def _normalise(self, X) -> Tensor:
+    def _normalise(self, X, buffer: np.ndarray | None = None) -> Tensor:
+        """Rows as a tensor; sparse ones in ``buffer``, if given."""
         if sparse.issparse(X):
-            X = X.toarray()
+            dense = None if buffer is None else buffer[: X.shape[0]]
+            x = torch.from_numpy(X.toarray(out=dense))
+            # As below, in place and on as many threads as torch has.
+            mean = torch.from_numpy(self._mean.astype(X.dtype))
+            return x.sub_(mean).div_(self._scale).to(self.device, self._dtype)
         # Centred in the precision of X: float32 could lose a small spread around a
         # large mean.
         normalised = (X - self._mean.astype(X.dtype)) / X.dtype.type(self._scale)
-        return torch.from_numpy(normalised).to(self._device, self._dtype)
+        return torch.from_numpy(normalised).to(self.device, self._dtype)
 
     def __len__(self) -> int:
         return self._n_rows
@@ -124,13 +129,24 @@ class Rows(Dataset):
     def shuffled(
         self, batch_size: int, generator: torch.Generator, min_rows: int = 1
     ) -> Iterator[Tensor]:
-        """One epoch: every row once, in an order drawn from ``generator`` (on CPU)."""
+        """One epoch: every row once, in an order drawn from ``generator`` (on CPU).
+
+        A minibatch of sparse rows is valid until the next one is asked for.
+        """
         order = torch.randperm(len(self), generator=generator)
         if self._resident is not None:
-            order = order.to(self._device)
+            order = order.to(self.device)
         bounds = batch_bounds(len(self), batch_size, min_rows)
+        buffer = None
+        if sparse.issparse(self._source):
+            shape = (int(np.diff(bounds).max()), self.n_features)
+            buffer = np.empty(shape, self._source.dtype)
         for start, stop in pairwise(bounds):
-            yield self[order[start:stop]]
+            index = order[start:stop]
+            if buffer is None:
+                yield self[index]
+            else:
+                yield self._normalise(self._source[_host_index(index)], buffer)
 
     def chunks(self) -> Iterator[Tensor]:
         """The rows in order, in chunks of bounded size."""

@@ -10,6 +10,16 @@ from ._modules import Autoencoder
 from ._rows import Rows
 
 
+def clip_gradients(module: nn.Module, max_norm: float) -> None:
+    """Scale the gradient down to ``max_norm``, if it is longer."""
+    parameters = list(module.parameters())
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    # Looking at the norm costs nothing on a CPU, and multiplying large gradients by 1
+    # does; elsewhere it would wait for the device.
+    if norm.device.type != "cpu" or norm > max_norm:
+        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+
+
 def training_step(
     module: Autoencoder,
     criterion: Criterion,
@@ -25,7 +35,7 @@ def training_step(
     terms = criterion.terms(module, x, generator)
     criterion(terms).backward()
     if max_norm is not None:
-        nn.utils.clip_grad_norm_(module.parameters(), max_norm)
+        clip_gradients(module, max_norm)
     if on_grad_computed is not None:
         on_grad_computed(x)
     optimizer.step()
@@ -39,7 +49,7 @@ def held_out_terms(
     module: Autoencoder, criterion: Criterion, rows: Rows, generator: torch.Generator
 ) -> Tensor:
     """Terms of the loss over held-out rows."""
-    total = torch.zeros(len(criterion.names), device=generator.device)
+    total = torch.zeros(len(criterion.powers), device=generator.device)
     for x in rows.chunks():
         total += len(x) * criterion.held_out_terms(module, x, generator).detach()
     return total / len(rows)

@@ -44,6 +44,7 @@ class Variational:
     def retune(self, criterion: WeightedELBO, scale: float) -> None:
         criterion.fitted = self.kld_weight is None
         criterion.schedule = self.schedule
+        criterion.free_bits = self.free_bits
         weight = self._scaled(scale)
         if weight is not None:
             criterion.fixed_weight.fill_(weight)
@@ -96,7 +97,7 @@ class Variational:
         """Noise variance from held-out rows, or else as training left it."""
         net = model.net
         if held_out is not None:
-            noise = noise_of_module(net.module_, held_out)
+            noise = noise_of_module(net.module_, net.criterion_, held_out)
         else:
             noise = net.criterion_.noise_variance.item()
         if start is not None and model.best_epoch == 0:

@@ -17,6 +17,11 @@ VERDICTS = (COLLAPSED, NEARLY_DETERMINISTIC, STARVED, OVER_WIDE, HEALTHY)
 ACTIVE_VARIANCE = 0.01
 # Nats per row; less is what a code can be worth by chance.
 USELESS_CODES = 0.1
+# Share of the rate that exchanged codes must cost, at least: less than they are paid
+# for means that they are random numbers, as those of an untrained network are.
+WORTH_OF_RATE = 0.1
+# Share of a linear model's rate; with less, training is not done.
+UNTRAINED = 0.5
 # A tenth of maximum likelihood's weight: posteriors are then so narrow that the KL has
 # about one more nat for every active unit than the data justify.
 TOO_LITTLE_BETA = 0.1
@@ -32,7 +37,9 @@ SATURATED = 0.5
 ENOUGH_ACTIVE = 0.5
 
 
-def is_collapsed(active_units: int, shuffle_loss: float | None = None) -> bool:
+def is_collapsed(
+    active_units: int, shuffle_loss: float | None = None, rate: float = 0.0
+) -> bool:
     """Whether the codes say nothing about the rows.
 
     Parameters
@@ -40,8 +47,11 @@ def is_collapsed(active_units: int, shuffle_loss: float | None = None) -> bool:
     active_units : int
     shuffle_loss : float, optional
         Nats per row that the ELBO falls by when rows exchange their codes.
+    rate : float, optional
+        Nats per row that the codes cost.
     """
-    useless = shuffle_loss is not None and shuffle_loss < USELESS_CODES
+    least = max(USELESS_CODES, WORTH_OF_RATE * rate)
+    useless = shuffle_loss is not None and shuffle_loss < least
     return active_units == 0 or useless
 
 
@@ -51,6 +61,7 @@ def judge(
     latent_dim: int,
     n_features: int,
     shuffle_loss: float,
+    rate: float,
     beta: float,
     noise_share: float,
     weakest_kl: float,
@@ -60,7 +71,7 @@ def judge(
     ``noise_share`` is the noise variance over the mean variance of the features,
     ``weakest_kl`` the least KL of a unit.
     """
-    if is_collapsed(active_units, shuffle_loss):
+    if is_collapsed(active_units, shuffle_loss, rate):
         return COLLAPSED
     if beta < TOO_LITTLE_BETA or noise_share < NO_NOISE:
         return NEARLY_DETERMINISTIC
@@ -99,6 +110,8 @@ def advise(
     kld_weight: float,
     balanced_weight: float,
     first_weight: float,
+    rate: float,
+    expected_rate: float,
 ) -> str:
     """What to change after a verdict, by the names of the parameters.
 
@@ -133,6 +146,13 @@ def advise(
         )
     else:
         advice = "Nothing has to change."
+    if rate < UNTRAINED * expected_rate and verdict != STARVED:
+        lead = "" if verdict == HEALTHY else f"{advice} But first: "
+        advice = (
+            f"{lead}The rate is {rate:.2g} nats, where a linear model of these rows "
+            f"has {expected_rate:.2g} at this weight: train for longer (max_epochs), "
+            'with a higher lr, or start as PCA (linear_path="pca").'
+        )
     return advice + _about_beta(beta, kld_weight, balanced_weight)
 
 
@@ -147,9 +167,14 @@ def collapse_advice(kld_weight: float, first_weight: float | None = None) -> str
     """
     silent = "The codes say nothing about the rows"
     remedy = 'warm up (kld_schedule="linear") or grant free_bits (0.1 nats per unit)'
+    longer = "train for longer (max_epochs, lr)"
+    if first_weight == 0.0:
+        return f"{silent}, which are all the same."
+    if kld_weight == 0.0:
+        return f'{silent}, at no weight: {longer}, or start as PCA (linear_path="pca").'
     lower = f"lower kld_weight from {kld_weight:.2g}"
     if first_weight is None:
-        return f"{silent}: {lower}, {remedy}."
+        return f"{silent}: {lower}, {remedy}, or {longer}."
     # Near the threshold a unit would carry little: training is not to blame.
     if kld_weight >= 0.5 * first_weight:
         return (
@@ -159,8 +184,7 @@ def collapse_advice(kld_weight: float, first_weight: float | None = None) -> str
         )
     return (
         f"{silent}, though a linear model would have active units at this weight: "
-        f'{remedy}, start as PCA (linear_path="pca"), train for longer (max_epochs), '
-        f"or {lower}."
+        f'{remedy}, start as PCA (linear_path="pca"), {longer}, or {lower}.'
     )
 
 

@@ -277,8 +277,8 @@ def diagnose(estimator, X) -> Diagnosis:
 
     The verdict is the first of these that holds:
 
-    - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats when rows
-      exchange their codes.
+    - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats, or a
+      tenth of the rate, when rows exchange their codes.
     - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
       beside the variance of the training rows.
     - "starved": all units are active, the weakest has a KL of more than 0.5 nats (and
@@ -329,10 +329,14 @@ def diagnose(estimator, X) -> Diagnosis:
         **shared,
         n_features=n_features,
         shuffle_loss=found["shuffle_loss"],
+        rate=found["rate"],
         noise_share=found["noise_variance"] / estimator.scale_**2,
     )
+    expected_rate = rate_by_theory(theory.eigenvalues, noise)
     advice = advise(
         verdict,
+        rate=found["rate"],
+        expected_rate=expected_rate,
         **shared,
         kld_weight=found["kld_weight"],
         balanced_weight=weight_of_noise(found["noise_variance"], n_features),
@@ -344,7 +348,7 @@ def diagnose(estimator, X) -> Diagnosis:
         advice=advice,
         n_rows=rows.shape[0],
         n_features=n_features,
-        expected_rate=rate_by_theory(theory.eigenvalues, noise),
+        expected_rate=expected_rate,
         expected_active_units=active_by_theory(theory.eigenvalues, noise),
         guide=guide_verdict(found["rate"]),
     )

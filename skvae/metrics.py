@@ -10,9 +10,11 @@ In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in 
 """
 
 import numpy as np
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._base import BaseAutoencoder
 from ._verdicts import ACTIVE_VARIANCE
 from .vae import VAETransformer
 
@@ -35,10 +37,28 @@ def _final(estimator, X):
     """The autoencoder at the end of pipelines and searches, and the rows it sees."""
     if hasattr(estimator, "best_estimator_"):
         return _final(estimator.best_estimator_, X)
+    if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):  # a search
+        if not hasattr(estimator, "cv_results_"):
+            raise NotFittedError(f"This {type(estimator).__name__} is not fitted yet.")
+        raise ValueError(
+            f"This {type(estimator).__name__} keeps no model: it was fitted with "
+            "refit=False."
+        )
     if isinstance(estimator, Pipeline):
         check_is_fitted(estimator)
         steps = estimator[:-1]
         return _final(estimator[-1], steps.transform(X) if len(steps) else X)
+    return estimator, X
+
+
+def _autoencoder(estimator, X) -> tuple[BaseAutoencoder, object]:
+    """As :func:`_final`, and it must be one."""
+    estimator, X = _final(estimator, X)
+    if not isinstance(estimator, BaseAutoencoder):
+        raise TypeError(
+            f"{type(estimator).__name__} is no autoencoder of skvae, nor a pipeline or "
+            "a search that ends in one."
+        )
     return estimator, X
 
 
@@ -117,7 +137,7 @@ def reconstruction_scorer(estimator, X, y=None) -> float:
     score : float
         Squared units of X, mean over elements, negative.
     """
-    estimator, X = _final(estimator, X)
+    estimator, X = _autoencoder(estimator, X)
     return -float(estimator.reconstruction_error(X).mean())
 
 
@@ -218,5 +238,5 @@ def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:
     share : float
         In [0, 1].
     """
-    estimator, X = _final(estimator, X)
+    estimator, X = _autoencoder(estimator, X)
     return near_zero_share(np.asarray(estimator.transform(X)), threshold)

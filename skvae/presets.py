@@ -86,7 +86,7 @@ def preset_params(name: str, estimator: str) -> dict:
         If the name is unknown, or names another estimator's preset.
     """
     own = [preset for preset, owner in ESTIMATORS.items() if owner == estimator]
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(
             f"{name!r} is no preset; {estimator} has "
             f"{', '.join(map(repr, own)) or 'none'}."

@@ -133,7 +133,8 @@ class RAETransformer(AETransformer):
     best_epoch_ : int
         Epoch whose weights were kept; 0 is the state before training.
     density_ : sklearn.mixture.GaussianMixture
-        Density of the training rows' codes.
+        Density of the training rows' codes; after ``partial_fit``, of the last chunk's,
+        since codes of earlier ones are no longer what they were.
     mean_ : ndarray of shape (n_features,)
         Mean of every feature.
     scale_ : float
@@ -238,7 +239,7 @@ class RAETransformer(AETransformer):
         )
 
     def _measure(self, X, streams) -> None:
-        codes = self.transform(X)
+        codes = self._transformed(X)
         if len(codes) < 2:  # a chunk of partial_fit: the last density has to do
             return
         self.density_ = fit_density(

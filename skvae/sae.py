@@ -91,8 +91,8 @@ class SAETransformer(AETransformer):
     best_epoch_ : int
         Epoch whose weights were kept; 0 is the state before training.
     sparsity_ : float
-        Share of near-zero codes of the training rows, as
-        :func:`skvae.metrics.code_sparsity` counts them.
+        Share of near-zero codes of the training rows (after ``partial_fit``, of the
+        last chunk), as :func:`skvae.metrics.code_sparsity` counts them.
     mean_ : ndarray of shape (n_features,)
         Mean of every feature.
     scale_ : float
@@ -176,4 +176,4 @@ class SAETransformer(AETransformer):
         return Deterministic(code_penalty="l1", reg_weight=float(self.reg_weight))
 
     def _measure(self, X, streams) -> None:
-        self.sparsity_ = near_zero_share(self.transform(X))
+        self.sparsity_ = near_zero_share(self._transformed(X))

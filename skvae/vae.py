@@ -212,7 +212,7 @@ class VAETransformer(BaseAutoencoder):
         "kld_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "kld_schedule": [StrOptions({"constant", "linear", "cyclical"}), callable],
         "kld_warmup": [Interval(Real, 0, 1, closed="neither")],
-        "free_bits": [Interval(Real, 0, None, closed="left")],
+        "free_bits": [Interval(Real, 0, 1e6, closed="both")],
         "whiten": ["boolean"],
     }
 

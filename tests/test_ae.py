@@ -4,6 +4,7 @@ import inspect
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.decomposition import PCA
@@ -126,3 +127,21 @@ def test_all_four_are_compared_by_their_error(digits, quick):
         cv=2,
     ).fit(X)
     assert grid.best_params_ == {"aetransformer__latent_dim": 6}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_in_and_out(kind, library, small, quick):
+    """Names of columns, and none of them in what ``fit`` computes on its own."""
+    frame = pd.DataFrame(small, columns=[f"pixel{i}" for i in range(64)])
+    model = kind(**quick).set_output(transform=library).fit(frame).partial_fit(frame)
+    assert list(model.transform(frame).columns) == list(model.get_feature_names_out())
+
+
+def test_partial_fit_takes_today_s_penalty(small, quick):
+    model = RAETransformer(**quick).partial_fit(small)
+    model.set_params(decoder_penalty="l2", decoder_penalty_weight=1.0)
+    row = model.partial_fit(small).history_[-1]
+    assert row["train_loss"] > row["train_decoder_loss"] > 0
+    row = model.set_params(decoder_penalty=None).partial_fit(small).history_[-1]
+    assert "train_decoder_loss" not in row

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from skvae import _calibration
 from skvae._calibration import (
     CALIBRATION_ROWS,
     gain_of_module,
@@ -9,7 +10,7 @@ from skvae._calibration import (
     noise_of_module,
     some,
 )
-from skvae._criteria import NOISE_FLOOR
+from skvae._criteria import NOISE_FLOOR, WeightedELBO
 from skvae._linear import LinearVAE
 from skvae._modules import VAE
 from skvae._rows import Rows
@@ -51,14 +52,20 @@ def test_some_rows_are_spread_evenly():
     assert len(some(rows_of(np.ones((3, 1))), 10)) == 3
 
 
-def test_noise_is_the_squared_error_of_a_draw(linear, module):
+def test_noise_is_the_squared_error_of_a_draw(linear, module, monkeypatch):
     X = np.random.RandomState(0).randn(300, 5)
     left = np.square(X[:, 2:]).sum(axis=1).mean()
     expected = (left + 2 * 0.25) / 5
     assert noise_of_linear(linear, rows_of(X)) == pytest.approx(expected, rel=1e-4)
     # The module's decoder stretches threefold.
     moved = left + 4 * np.square(X[:, :2]).sum(axis=1).mean() + 9 * 2 * 0.25
-    assert noise_of_module(module, rows_of(X)) == pytest.approx(moved / 5, rel=1e-4)
+    criterion = WeightedELBO(None, 5)
+    noise = noise_of_module(module, criterion, rows_of(X))
+    assert noise == pytest.approx(moved / 5, rel=1e-4)
+    monkeypatch.setattr(_calibration, "CUBATURE_ROWS", 0)
+    drawn = noise_of_module(module, criterion, rows_of(X))
+    assert drawn == pytest.approx(moved / 5, rel=0.05)
+    assert drawn == noise_of_module(module, criterion, rows_of(X))
     still = linear._replace(log_var=np.full(2, -99.0))
     assert noise_of_linear(still, rows_of(np.zeros((4, 5)))) == NOISE_FLOOR
 

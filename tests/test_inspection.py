@@ -325,5 +325,18 @@ def test_what_cannot_be_diagnosed(small, quick):
 def test_rows_that_are_all_the_same(quick):
     X = np.ones((20, 4))
     found = diagnose(VAETransformer(**quick).fit(X), X)
+    assert "all the same" in found.advice
     assert found.verdict == "collapsed"
     assert (found.expected_rate, found.expected_active_units) == (0.0, 0)
+
+
+def test_a_network_that_is_not_trained_is_told_so(digits):
+    """Random codes, whatever they cost, are no codes; few of them are too few."""
+    preset = VAETransformer.from_preset(
+        "standard", hidden_dims=(64,), max_epochs=2, random_state=0
+    ).fit(digits[:400])
+    assert diagnose(preset, digits[400:800]).verdict == "collapsed"
+    short = VAETransformer(
+        8, linear_path=None, hidden_dims=(32,), max_epochs=20, random_state=0
+    ).fit(digits[:400])
+    assert "train for longer" in diagnose(short, digits[400:800]).advice

@@ -3,6 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -161,3 +162,15 @@ def test_models_without_a_likelihood_are_refused(small):
         elbo_scorer(PCA(2).fit(small), small)
     with pytest.raises(ValueError, match="n_samples"):
         log_likelihood_scorer(PCA(2).fit(small), small, n_samples=0)
+
+
+def test_searches_without_a_model_are_clear_errors(digits, quick):
+    grid = GridSearchCV(VAETransformer(**quick), {"latent_dim": [1, 2]}, cv=2)
+    for scorer in (elbo_scorer, reconstruction_scorer):
+        with pytest.raises(NotFittedError):
+            scorer(grid, digits)
+    grid.set_params(refit=False).fit(digits[:60])
+    with pytest.raises(ValueError, match="refit=False"):
+        elbo_scorer(grid, digits)
+    with pytest.raises(TypeError, match="PCA is no autoencoder"):
+        reconstruction_scorer(PCA(2).fit(digits), digits)

@@ -54,6 +54,7 @@ def test_sweep_is_a_param_grid():
 @pytest.mark.parametrize(
     ("kind", "name", "overrides", "message"),
     [
+        ("VAETransformer", ["beta"], {}, "no preset"),
         ("VAETransformer", "large", {}, "no preset.*'standard', 'beta', 'lightweight'"),
         (
             "AETransformer",

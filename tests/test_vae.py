@@ -348,6 +348,12 @@ def test_partial_fit_has_no_warm_up(small, quick):
     assert vae.history_[0]["kld_weight"] == pytest.approx(1e-3)
 
 
+def test_partial_fit_takes_today_s_free_bits(small, quick):
+    vae = VAETransformer(**quick).partial_fit(small)
+    row = vae.set_params(free_bits=3.0).partial_fit(small).history_[-1]
+    assert row["train_free_bits_loss"] >= 9.0
+
+
 def test_free_bits_keep_units_alive(digits):
     """A weight under which every unit of a plain network collapses."""
     params = {"linear_path": None, "max_epochs": 20, "early_stopping": False}
@@ -370,6 +376,7 @@ def test_free_bits_keep_units_alive(digits):
         ({"kld_schedule": "linear", "kld_warmup": 1.5}, "kld_warmup"),
         ({"kld_schedule": lambda progress: -1.0}, "0 or more"),
         ({"free_bits": -1.0}, "free_bits"),
+        ({"free_bits": 1e300}, "free_bits"),
     ],
 )
 def test_bad_schedules_are_errors_before_training(small, quick, params, message):

@@ -14,6 +14,7 @@ HEALTHY = {
     "latent_dim": 10,
     "n_features": 64,
     "shuffle_loss": 50.0,
+    "rate": 20.0,
     "beta": 1.0,
     "noise_share": 0.3,
     "weakest_kl": 0.01,
@@ -27,6 +28,7 @@ HEALTHY = {
         ({"active_units": 0}, "collapsed"),
         ({"shuffle_loss": 0.05}, "collapsed"),
         ({"shuffle_loss": 0.05, "beta": 0.01}, "collapsed"),
+        ({"shuffle_loss": 1.9, "beta": 0.01}, "collapsed"),  # random codes
         ({"beta": 0.09}, "nearly deterministic"),
         ({"noise_share": 1e-8}, "nearly deterministic"),
         ({"active_units": 10, "weakest_kl": 0.6}, "starved"),
@@ -67,6 +69,8 @@ NUMBERS = {
     "kld_weight": 0.02,
     "balanced_weight": 0.005,
     "first_weight": 0.03,
+    "rate": 20.0,
+    "expected_rate": 25.0,
 }
 
 
@@ -93,7 +97,17 @@ def test_no_word_of_the_weight_at_maximum_likelihood(verdict):
     assert "kld_weight" not in advise(verdict, **NUMBERS)
 
 
+def test_a_rate_below_a_linear_model_s_asks_for_training():
+    few = {**NUMBERS, "rate": 5.0}
+    assert advise("healthy", **few).startswith("The rate is 5 nats, where")
+    wide = advise("over-wide", **few)
+    assert wide.index("Lower latent_dim") < wide.index("train for longer")
+
+
 def test_collapse():
+    assert "lower" not in collapse_advice(0.0)
+    assert "max_epochs" in collapse_advice(0.0)
+    assert "all the same" in collapse_advice(1e-3, 0.0)
     assert is_collapsed(0)
     assert not is_collapsed(1)
     assert is_collapsed(1, 0.01)
