@@ -14,6 +14,7 @@ import json
 import platform
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ class PlainVAE(nn.Module):
     @staticmethod
     def _body(widths):
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        for n_in, n_out in pairwise(widths):
             layers += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.GELU()]
             layers.append(nn.Dropout(DROPOUT))
         return nn.Sequential(*layers)
