@@ -96,13 +96,13 @@ class Block(nn.Module):
         batch_norm = normalise and not self.gated
         # A bias in front of batch normalisation is subtracted again: leave it out.
         self.linear = Linear(
-            n_in, 2 * n_out if self.gated else n_out, bias=not batch_norm, device="meta"
+            n_in, 2 * n_out if self.gated else n_out, bias=not batch_norm
         )
         self.norm: nn.Module
         if batch_norm:
-            self.norm = BatchNorm(n_out, device="meta")
+            self.norm = BatchNorm(n_out)
         elif normalise:
-            self.norm = nn.LayerNorm(n_out, device="meta")
+            self.norm = nn.LayerNorm(n_out)
         else:
             self.norm = nn.Identity()
 
@@ -140,12 +140,8 @@ class Encoder(nn.Module):
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__()
         self.body = Body(widths, **block_options)
-        self.mean = Linear(widths[-1], latent_dim, device="meta")
-        self.linear = (
-            Linear(widths[0], latent_dim, bias=False, device="meta")
-            if linear_path
-            else None
-        )
+        self.mean = Linear(widths[-1], latent_dim)
+        self.linear = Linear(widths[0], latent_dim, bias=False) if linear_path else None
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None):
         return self.code(x, self.body(x, generator))
@@ -161,11 +157,9 @@ class GaussianEncoder(Encoder):
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__(widths, latent_dim, linear_path=linear_path, **block_options)
-        self.log_var = Linear(widths[-1], latent_dim, device="meta")
+        self.log_var = Linear(widths[-1], latent_dim)
         self.linear_log_var = (
-            nn.Parameter(torch.empty(latent_dim, device="meta"))
-            if linear_path
-            else None
+            nn.Parameter(torch.empty(latent_dim)) if linear_path else None
         )
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
@@ -182,12 +176,8 @@ class Decoder(nn.Module):
     def __init__(self, widths, n_features, *, linear_path, **block_options) -> None:
         super().__init__()
         self.body = Body(widths, **block_options)
-        self.out = Linear(widths[-1], n_features, device="meta")
-        self.linear = (
-            Linear(widths[0], n_features, bias=False, device="meta")
-            if linear_path
-            else None
-        )
+        self.out = Linear(widths[-1], n_features)
+        self.linear = Linear(widths[0], n_features, bias=False) if linear_path else None
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         x = self.out(self.body(z, generator))
@@ -251,7 +241,6 @@ class Autoencoder(nn.Module):
         widths = (n_features, *hidden_dims)
         self.encoder = self.encoder_type(widths, latent_dim, **options)
         self.decoder = Decoder((latent_dim, *hidden_dims[::-1]), n_features, **options)
-        self.to_empty(device="cpu")
         self.reset_parameters(torch.Generator().manual_seed(seed))
 
     @torch.no_grad()

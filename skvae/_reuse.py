@@ -21,9 +21,15 @@ LARGE = 4_194_304
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` that may keep the memory of its weight's gradient."""
+    """``nn.Linear`` that may keep the memory of its weight's gradient.
+
+    Its weights are not initialised: torch would draw them from the global generator.
+    """
 
     gradient: Tensor | None = None
+
+    def reset_parameters(self) -> None:
+        pass
 
     def forward(self, x: Tensor) -> Tensor:
         if self.gradient is None or not torch.is_grad_enabled():

@@ -11,17 +11,16 @@ def _everything_is_large(monkeypatch):
     monkeypatch.setattr(_reuse, "LARGE", 1)
 
 
-def gradients(module, x):
-    module.zero_grad(set_to_none=True)
-    posterior = module.encode(x)
-    loss = module(x).square().mean() + posterior.log_var.mean()
-    loss.backward()
-    return [p.grad.clone() for p in module.parameters()]
+def make_layer(n_in, n_out, **options):
+    layer = Linear(n_in, n_out, **options)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter)
+    return layer
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_gradients_are_autograd_s(bias):
-    layer = Linear(5, 4, bias=bias, dtype=torch.float64)
+    layer = make_layer(5, 4, bias=bias, dtype=torch.float64)
     x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(7, 4, dtype=torch.float64)
     expected = torch.autograd.grad(layer(x), [x, *layer.parameters()], upstream)
@@ -33,7 +32,7 @@ def test_gradients_are_autograd_s(bias):
 
 
 def test_the_memory_is_the_same_in_every_step_and_let_go_afterwards():
-    layer = Linear(5, 4)
+    layer = make_layer(5, 4)
     with reused_gradients(layer):
         places = []
         for _ in range(3):
@@ -49,14 +48,14 @@ def test_the_memory_is_the_same_in_every_step_and_let_go_afterwards():
 
 
 def test_two_uses_a_step_are_refused():
-    layer = Linear(4, 4)
+    layer = make_layer(4, 4)
     with reused_gradients(layer), pytest.raises(RuntimeError, match="once a step"):
         layer(layer(torch.randn(7, 4))).sum().backward()
 
 
 def test_small_layers_and_evaluation_are_left_alone(monkeypatch):
     monkeypatch.setattr(_reuse, "LARGE", 1000)
-    layer = Linear(5, 4)
+    layer = make_layer(5, 4)
     with reused_gradients(layer):
         assert layer.gradient is None
     monkeypatch.setattr(_reuse, "LARGE", 1)
@@ -80,3 +79,9 @@ def test_every_layer_of_the_network_can(small):
     linear = [m for m in module.modules() if isinstance(m, torch.nn.Linear)]
     assert linear
     assert all(isinstance(m, Linear) for m in linear)
+
+
+def test_making_a_layer_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    Linear(5, 4)
+    assert torch.equal(torch.get_rng_state(), before)
