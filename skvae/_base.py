@@ -286,7 +286,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_reconstructed : ndarray of shape (n_samples, n_features)
             In the units of X; float64 if X is float64, else float32.
         """
-        return np.concatenate([r for _, r in self._reconstructions(X)])
+        chunks = self._chunks(X)
+        return np.concatenate([self._in_units_of_X(module(x)) for module, x in chunks])
 
     def reconstruction_error(self, X, per_feature=False):
         """Squared error of the reconstruction of X from its codes.
@@ -305,9 +306,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             ``per_feature``.
         """
         errors = []
-        for x, reconstruction in self._reconstructions(X):
-            error = np.square(x - reconstruction)
-            errors.append(error if per_feature else error.mean(axis=1))
+        for module, x in self._chunks(X):
+            error = module(x).sub_(x).square_().mul_(self.scale_**2)
+            errors.append((error if per_feature else error.mean(dim=1)).cpu().numpy())
         return np.concatenate(errors)
 
     @property
@@ -447,14 +448,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         codes = np.concatenate([module.code(x).cpu().numpy() for module, x in chunks])
         return codes * self._code_units(codes.dtype)
 
-    def _reconstructions(self, X) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Chunks of X and their reconstructions, in the units of X."""
-        for module, x in self._chunks(X):
-            yield self._in_units_of_X(x), self._in_units_of_X(module(x))
-
     def _in_units_of_X(self, x: Tensor) -> np.ndarray:
-        values = x.cpu().numpy()
-        return values * values.dtype.type(self.scale_) + self.mean_.astype(values.dtype)
+        """Fresh rows of the module, which are overwritten, in the units of X."""
+        # In place, since tensors of a whole chunk are large.
+        mean = torch.as_tensor(self.mean_, dtype=x.dtype, device=x.device)
+        return x.mul_(self.scale_).add_(mean).cpu().numpy()
 
     def _decode(self, Z: np.ndarray) -> np.ndarray:
         """Decode latent vectors, in units of the prior."""
