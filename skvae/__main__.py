@@ -231,8 +231,6 @@ def _search(args) -> None:
     check_writable(args.picture, (".png", ".pdf", ".svg"))
     if args.model is not None:
         check_writable(args.model, (".joblib",))
-    if args.out is not None:
-        make_empty_folder(args.out)
     if args.file is None:
         table, image_shape, scale = _digits(), (8, 8), False
         weights = args.kld_weights or DIGITS_WEIGHTS
@@ -243,7 +241,10 @@ def _search(args) -> None:
         image_shape, scale = None, not args.no_scale
         weights = args.kld_weights or default_weights(table.X, scale)
         name = f"{args.file} ({table.X.shape[0]} x {table.X.shape[1]})"
-    X, dims = table.X, args.latent_dims or DEFAULT_DIMS
+    if args.out is not None:
+        make_empty_folder(args.out)
+    weights = list(dict.fromkeys(weights))
+    X, dims = table.X, list(dict.fromkeys(args.latent_dims or DEFAULT_DIMS))
     print(f"{name}: {len(weights)} x {len(dims)} grid, {args.folds} folds")
     grid = search(
         X,

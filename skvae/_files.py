@@ -182,7 +182,7 @@ def _read_frame(file: Path, label, numeric_only) -> Table:
     if others and not numeric_only:
         raise TableError(
             f"columns {', '.join(others)} are not numbers; encode them, or leave them "
-            "out with --numeric-only"
+            "out (--numeric-only of python -m skvae)"
         )
     if numbers.shape[1] == 0:
         raise TableError("no column holds numbers")

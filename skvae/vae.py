@@ -71,9 +71,10 @@ class VAETransformer(BaseAutoencoder):
         Share of the weight that a training step has, as a function of progress, which
         goes from 0 to 1 over ``max_epochs``: always 1; up to 1 during the first
         ``kld_warmup`` of training; four cycles, each a ramp of half its length [5]_; or
-        a function of yours. Early stopping keeps, and counts, epochs only from where
-        the schedule stays at its final value, and compares them at the full weight.
-        ``partial_fit`` has the full weight throughout.
+        a function of yours (one that pickles, if the fit is to). Early stopping keeps,
+        and counts, epochs only from where the schedule stays at its final value, and
+        compares them at the full weight. ``partial_fit`` has the full weight
+        throughout.
     kld_warmup : float, default=0.3
         Share of training that "linear" takes to the full weight, in (0, 1).
     free_bits : float, default=0.0
