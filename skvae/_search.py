@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import _safe_indexing
 
 from ._runs import fit_and_write, recorded_run
-from .metrics import _vae, active_units, distortion, rate
+from .metrics import _vae, active_units
 from .vae import VAETransformer
 
 # Noise variances of the default grid, as shares of the mean variance of a column.
@@ -35,9 +35,9 @@ class ReportScorer:
         self.progress = progress
 
     def __call__(self, estimator, X, y=None) -> dict[str, float]:
-        # Once through the pipeline, not once a measure.
+        # Once through the pipeline and the cubature, not once a measure.
         estimator, X = _vae(estimator, X)
-        d, r = distortion(estimator, X), rate(estimator, X)
+        d, r = estimator._terms(X)
         scores = {
             "elbo": -float((d + r).mean()),
             "distortion": float(d.mean()),

@@ -1,6 +1,7 @@
 """X as users have it -> X as the estimators need it."""
 
 import warnings
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -71,6 +72,19 @@ def normalised_activation(name: str, known) -> str:
     raise ValueError(
         f"activation={name!r} is not known; use one of {', '.join(sorted(known))}."
     )
+
+
+def checked_n_samples(n_samples) -> int:
+    """Number of rows to draw.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer.
+    """
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+    return int(n_samples)
 
 
 def checked_hidden_dims(hidden_dims) -> tuple[int, ...]:

@@ -96,16 +96,17 @@ class Variational:
     ) -> None:
         """Noise variance from held-out rows, or else as training left it."""
         net = model.net
-        if held_out is not None:
+        if start is not None and model.best_epoch == 0:
+            noise = start.noise_variance
+        elif held_out is not None:
             noise = noise_of_module(net.module_, net.criterion_, held_out)
         else:
             noise = net.criterion_.noise_variance.item()
-        if start is not None and model.best_epoch == 0:
-            noise = start.noise_variance
-        elif start is not None:
+        if start is not None and model.best_epoch > 0:
             model.start = start
         model.noise_variance = noise * model.scale**2
-        model.collapsed = collapsed(net.module_, rows)
+        # Streaming, which holds nothing out, does not warn: it need not look.
+        model.collapsed = held_out is not None and collapsed(net.module_, rows)
         model.code_scale = gain_of_module(net.module_, rows) * model.scale
 
     def _scaled(self, scale: float) -> float | None:

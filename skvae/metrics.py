@@ -192,7 +192,7 @@ def kl_per_unit(estimator, X) -> np.ndarray:
         Nats per row. An idle unit's is near 0.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._unit_statistics(X)[0].mean(axis=0)
+    return estimator._unit_statistics(X)[0]
 
 
 def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._deterministic import Deterministic
 from ._penalties import DECODER_PENALTIES
 from ._seeds import private_generator
+from ._validation import checked_n_samples
 from .ae import AETransformer
 
 # Codes that the density is fitted to.
@@ -262,8 +263,7 @@ class RAETransformer(AETransformer):
             Drawn rows, in the units and the dtype of the training data.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+        n_samples = checked_n_samples(n_samples)
         generator = private_generator(random_state)
         density = copy.copy(self.density_).set_params(random_state=generator)
         codes, _ = density.sample(n_samples)

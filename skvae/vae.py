@@ -1,7 +1,7 @@
 """VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
 import warnings
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from ._objective import (
 )
 from ._schedules import make_schedule
 from ._seeds import private_generator
+from ._validation import checked_n_samples
 from ._variational import Variational
 from ._verdicts import collapse_advice
 from .exceptions import PosteriorCollapseWarning
@@ -326,8 +327,7 @@ class VAETransformer(BaseAutoencoder):
             Drawn rows, in the units and the dtype of the training data.
         """
         check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
+        n_samples = checked_n_samples(n_samples)
         generator = private_generator(random_state)
         Z = generator.standard_normal((n_samples, self.module_.latent_dim))
         X = self._decode(Z.astype(self._dtype))
@@ -386,10 +386,11 @@ class VAETransformer(BaseAutoencoder):
 
     def _terms(self, X) -> tuple[torch.Tensor, torch.Tensor]:
         """Distortion and rate per row in nats, float64."""
+        points = cubature(self.module_.latent_dim)
+        variance = self.noise_variance_ / self.scale_**2
         parts = []
         for module, x in self._chunks(X):
-            terms = distortion_and_rate(module, x, cubature(module.latent_dim))
-            variance = self.noise_variance_ / self.scale_**2
+            terms = distortion_and_rate(module, x, points)
             nats = in_nats(*terms, variance, self.n_features_in_)
             start = self._start_terms(x)
             if start is not None:
@@ -410,14 +411,14 @@ class VAETransformer(BaseAutoencoder):
         return in_nats(*terms, start.noise_variance, self.n_features_in_)
 
     def _unit_statistics(self, X) -> tuple[np.ndarray, np.ndarray]:
-        """KL of every row and unit (nats), and variance of every unit's mean."""
+        """Every unit's mean KL (nats per row), and the variance of its mean."""
         kls, means = [], []
         for module, x in self._chunks(X):
             mean, log_var = module.encode(x)
             kls.append(kl_to_standard_normal(mean, log_var).cpu().double())
             means.append(mean.cpu().double())
         kl, mean = torch.cat(kls), torch.cat(means)
-        return kl.numpy(), mean.var(dim=0, correction=0).numpy()
+        return kl.mean(dim=0).numpy(), mean.var(dim=0, correction=0).numpy()
 
     def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
         """Importance-weighted bound per row in nats, from draws of a fixed seed.
