@@ -43,6 +43,7 @@ def expected_squared_error(
 ) -> Tensor:
     """E_q |x - xhat(z)|^2 per row, by cubature.
 
+    A point is one for all rows, (latent_dim,), or one a row, (n_rows, latent_dim).
     The decoder ends in a linear map A of an embedding u(z). With r and u of the
     posterior mean and du = u(z) - u, the error is
     ``|r|^2 - 2 r'A E[du] + E[du' A'A du]``: one product as wide as the table for a

@@ -137,6 +137,13 @@ class WeightedELBO(Criterion):
             return self.noise_variance * (2.0 / self.n_features)
         return self.fixed_weight
 
+    @property
+    def weight(self) -> Tensor:
+        """Weight of the KL at this point of training."""
+        if self.schedule is constant:
+            return self.full_weight
+        return self.share * self.full_weight
+
     def terms(self, module: VAE, x: Tensor, generator: torch.Generator) -> Tensor:
         """Squared error of a posterior draw and KL per row."""
         mean, log_var = module.encode(x, generator)
@@ -169,7 +176,7 @@ class WeightedELBO(Criterion):
         return torch.stack([error, kl, per_unit.clamp_min(self.free_bits).sum()])
 
     def forward(self, terms: Tensor) -> Tensor:
-        return terms[0] + self.share * self.full_weight * terms[-1]
+        return terms[0] + self.weight * terms[-1]
 
     def full_loss(self, terms: Tensor) -> Tensor:
         return terms[0] + self.full_weight * terms[-1]
@@ -194,7 +201,7 @@ class WeightedELBO(Criterion):
             self.share.fill_(self.schedule(progress))
 
     def recorded(self, scale: float) -> dict[str, float]:
-        return {"kld_weight": (self.share * self.full_weight).item() * scale**2}
+        return {"kld_weight": self.weight.item() * scale**2}
 
 
 class PenalisedError(Criterion):
@@ -237,14 +244,19 @@ class PenalisedError(Criterion):
     def single_pass(self) -> bool:
         return self.decoder_penalty is None
 
+    def code_terms(self, z: Tensor) -> list[Tensor]:
+        """The penalty of codes, if there is one."""
+        if self.code_penalty is None:
+            return []
+        return [CODE_PENALTIES[self.code_penalty](z)]
+
     def terms(
         self, module: Autoencoder, x: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Squared error, and the penalties that there are."""
         z = module.code(x, generator)
         terms = [nn.functional.mse_loss(module.decode(z, generator), x)]
-        if self.code_penalty is not None:
-            terms.append(CODE_PENALTIES[self.code_penalty](z))
+        terms += self.code_terms(z)
         if self.decoder_penalty is not None:
             penalty = DECODER_PENALTIES[self.decoder_penalty]
             terms.append(penalty(module, z, generator))

@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._reuse import Linear
-
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "silu": F.silu,
@@ -43,23 +41,41 @@ def capped_log_var(raw: Tensor) -> Tensor:
     row unlike any it has seen can claim any width, and the ELBO of that one row decides
     the mean.
     """
-    return -F.softplus(-raw)
+    return F.logsigmoid(raw)  # -softplus(-raw)
 
 
-def dropout(h: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Inverted dropout from a private generator (``F.dropout`` has only the global).
+def dropout_masks(
+    x: Tensor, widths: Sequence[int], rate: float, generator: torch.Generator | None
+) -> list[Tensor]:
+    """What inverted dropout multiplies layers of these widths with, for rows ``x``.
 
-    On a CPU, where drawing is what costs, four units share the 64 bits of a draw: the
-    rate is rounded to a multiple of 2**-16.
+    From a private generator, where ``F.dropout`` has only the global one. On a CPU,
+    where drawing is what costs, four units share the 64 bits of a draw: the rate is
+    rounded to a multiple of 2**-16.
     """
-    if h.device.type != "cpu":
-        keep = torch.empty_like(h).bernoulli_(1.0 - rate, generator=generator)
-        return h * keep.div_(1.0 - rate)
-    draws = torch.empty(-(-h.numel() // 4), dtype=torch.int64)
-    lanes = draws.random_(-(2**63), None, generator=generator).view(torch.int16)
-    dropped = round(rate * 2**16)
-    keep = (lanes[: h.numel()].view(h.shape) >= dropped - 2**15).to(h.dtype)
-    return h * keep.mul_(2**16 / (2**16 - dropped))
+    sizes = [len(x) * width for width in widths]
+    if x.device.type == "cpu":
+        draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64)
+        lanes = draws.random_(-(2**63), None, generator=generator).view(torch.int16)
+        dropped = round(rate * 2**16)
+        keep = torch.empty(sum(sizes), dtype=x.dtype)
+        # Compared into floats: faster than into booleans that are then converted.
+        torch.ge(lanes[: sum(sizes)], dropped - 2**15, out=keep)
+        keep.mul_(2**16 / (2**16 - dropped))
+    else:
+        keep = x.new_empty(sum(sizes)).bernoulli_(1.0 - rate, generator=generator)
+        keep.div_(1.0 - rate)
+    return [part.view(len(x), -1) for part in keep.split(sizes)]
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` whose weights are not initialised.
+
+    torch would draw them from the global generator.
+    """
+
+    def reset_parameters(self) -> None:
+        pass
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -73,7 +89,7 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class Block(nn.Module):
-    """Linear, normalisation, activation, dropout.
+    """Linear, normalisation, activation; dropout is a mask that comes in.
 
     Batch normalisation stands before the activation; a SwiGLU block (Shazeer, 2020)
     multiplies a value with its gate and is layer-normalised behind the product, since
@@ -87,12 +103,10 @@ class Block(nn.Module):
         *,
         activation: str,
         normalise: bool,
-        dropout_rate: float,
     ) -> None:
         super().__init__()
         self.gated = activation == "swiglu"
         self.activation = activation
-        self.dropout_rate = dropout_rate
         batch_norm = normalise and not self.gated
         # A bias in front of batch normalisation is subtracted again: leave it out.
         self.linear = Linear(
@@ -106,7 +120,7 @@ class Block(nn.Module):
         else:
             self.norm = nn.Identity()
 
-    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         h = self.linear(h)
         activation = ACTIVATIONS[self.activation]
         if self.gated:
@@ -114,23 +128,33 @@ class Block(nn.Module):
             h = self.norm(value * activation(gate))
         else:
             h = activation(self.norm(h))
-        if self.training and self.dropout_rate > 0.0:
-            h = dropout(h, self.dropout_rate, generator)
-        return h
+        return h if mask is None else h * mask
 
 
 class Body(nn.Module):
     """A chain of blocks; with no widths at all it passes its input on."""
 
-    def __init__(self, widths: Sequence[int], **block_options) -> None:
+    def __init__(
+        self, widths: Sequence[int], *, dropout_rate: float, **block_options
+    ) -> None:
         super().__init__()
+        self.widths = list(widths[1:])
+        self.dropout_rate = dropout_rate
         self.blocks = nn.ModuleList(
             Block(n_in, n_out, **block_options) for n_in, n_out in pairwise(widths)
         )
 
+    def masks(
+        self, x: Tensor, generator: torch.Generator | None
+    ) -> Sequence[Tensor | None]:
+        """A dropout mask a block for rows ``x``, where there is dropout."""
+        if self.training and self.dropout_rate > 0.0:
+            return dropout_masks(x, self.widths, self.dropout_rate, generator)
+        return [None] * len(self.blocks)
+
     def forward(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        for block in self.blocks:
-            h = block(h, generator)
+        for block, mask in zip(self.blocks, self.masks(h, generator), strict=True):
+            h = block(h, mask)
         return h
 
 

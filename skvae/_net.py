@@ -22,12 +22,13 @@ from skorch.helper import predefined_split
 
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
+from ._gradients import Gradients
 from ._modules import Autoencoder
-from ._reuse import reused_gradients
 from ._rows import Rows
 from ._seeds import Streams
 from ._step import held_out_terms, training_step
 from ._threads import at_most_threads, worthwhile_threads
+from ._update import Update
 
 _VALIDATION_SEED = 1_312_611_4
 
@@ -50,6 +51,8 @@ class Run(NamedTuple):
 
     order: torch.Generator
     noise: torch.Generator
+    gradients: Gradients
+    update: Update
     n_epochs: int | None
 
     def progress(self, epoch: int, step: int, n_steps: int) -> float:
@@ -90,28 +93,35 @@ class EpochNet(NeuralNet):
         rows, _ = batch
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
-        total = torch.zeros(len(self.criterion_.powers), device=self.device)
+        # A callback that is shown gradients may replace them, and a lone row cannot be
+        # normalised: these are autograd's.
         hook = self._grad_hook()
         epoch = self.history[-1, "epoch"]
         n_steps = rows.n_batches(self.batch_size, min_rows)
+        gradients = self._begin_epoch(
+            n_steps, derived=hook is None and len(rows) >= min_rows
+        )
+        terms_of_steps, sizes = [], []
         minibatches = rows.shuffled(self.batch_size, self.run_.order, min_rows)
         for step, x in enumerate(minibatches):
             self.criterion_.set_progress(self.run_.progress(epoch, step, n_steps))
             terms = training_step(
                 self.module_,
                 self.criterion_,
-                self.optimizer_,
+                self.run_.update,
                 x,
                 self.run_.noise,
                 max_norm=self.gradient_clip_val,
+                gradients=gradients,
                 on_grad_computed=hook,
             )
-            total += len(x) * terms
+            terms_of_steps.append(terms)
+            sizes.append(len(x) / len(rows))
         # The loss is of the weights before the last update: look at them, too.
         checksum = torch.stack(
             [p.detach().sum() for p in self.module_.parameters()]
         ).sum()
-        terms = total / len(rows)
+        terms = torch.tensor(sizes, device=self.device) @ torch.stack(terms_of_steps)
         summary = torch.stack([*terms, self.criterion_(terms), checksum])
         *values, loss, checked = summary.tolist()
         loss = self._record("train", values, loss)
@@ -152,6 +162,17 @@ class EpochNet(NeuralNet):
             raise
 
     # -- what skorch does not have -----------------------------------------------------
+
+    def _begin_epoch(self, n_steps: int, *, derived: bool) -> Gradients | None:
+        """Gradients of the coming epoch, or None where autograd is to compute them."""
+        gradients = self.run_.gradients
+        if not (derived and gradients.covered()):
+            self.run_.update.begin_epoch(None)
+            return None
+        gradients.attach()
+        gradients.count_batches(n_steps)
+        self.run_.update.begin_epoch(gradients.flat)
+        return gradients
 
     def validate(self, rows: Rows) -> Validation:
         """Losses on held-out rows, at the full weights."""
@@ -303,20 +324,20 @@ def train(
     net.run_ = Run(
         streams.torch_generator(streams.order),
         streams.torch_generator(streams.noise, net.device),
+        Gradients(net.module_, net.criterion_),
+        Update(net.optimizer_),
         None if endless else epochs,
     )
     n_weights = sum(p.numel() for p in net.module_.parameters())
     batch_size = min(net.batch_size, len(rows))
     try:
-        with (
-            at_most_threads(worthwhile_threads(n_weights, batch_size)),
-            reused_gradients(net.module_, enabled=net.criterion_.single_pass),
-        ):
+        with at_most_threads(worthwhile_threads(n_weights, batch_size)):
             net.notify("on_train_begin", X=rows, y=None)
             with suppress(StopTraining):
                 net.fit_loop(rows, epochs=epochs)
             net.notify("on_train_end", X=rows, y=None)
     finally:
+        net.run_.update.release()
         net.callbacks_ = lasting
         net.train_split = None
         net.optimizer_.zero_grad(set_to_none=True)

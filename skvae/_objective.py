@@ -21,7 +21,7 @@ from torch import Tensor
 
 def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(mean, exp(log_var)) || N(0, 1)) of every unit, in nats."""
-    return 0.5 * (mean.square() + log_var.exp() - 1.0 - log_var)
+    return 0.5 * (torch.addcmul(torch.expm1(log_var), mean, mean) - log_var)
 
 
 def kl_per_row(mean: Tensor, log_var: Tensor) -> Tensor:

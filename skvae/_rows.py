@@ -119,6 +119,8 @@ class Rows(Dataset):
         if isinstance(index, int):
             index = slice(index, index + 1)
         if self._resident is not None:
+            if isinstance(index, Tensor):
+                return self._resident.index_select(0, index)
             return self._resident[index]
         return self._normalise(self._source[_host_index(index)])
 

@@ -6,41 +6,58 @@ import torch
 from torch import Tensor, nn
 
 from ._criteria import Criterion
+from ._gradients import Gradients
 from ._modules import Autoencoder
 from ._rows import Rows
+from ._update import Update
 
 
-def clip_gradients(parameters: list[nn.Parameter], max_norm: float) -> None:
-    """Scale the gradient down to ``max_norm``, if it is longer."""
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+def clip(gradients: list[Tensor], max_norm: float) -> None:
+    """Scale the gradient, in parts, down to the length ``max_norm`` if it is longer."""
+    if len(gradients) == 1:
+        norm = torch.linalg.vector_norm(gradients[0])
+    else:
+        norm = nn.utils.get_total_norm(gradients)
     # Looking at the norm costs nothing on a CPU, and multiplying large gradients by 1
     # does; elsewhere it would wait for the device.
-    if norm.device.type != "cpu" or norm > max_norm:
-        nn.utils.clip_grads_with_norm_(parameters, max_norm, norm)
+    if norm.device.type == "cpu" and norm <= max_norm:
+        return
+    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 def training_step(
     module: Autoencoder,
     criterion: Criterion,
-    optimizer: torch.optim.Optimizer,
+    update: Update,
     x: Tensor,
     generator: torch.Generator,
     *,
     max_norm: float | None,
+    gradients: Gradients | None = None,
     on_grad_computed: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """One update; returns the terms of the loss without synchronising."""
-    optimizer.zero_grad(set_to_none=True)
-    terms = criterion.terms(module, x, generator)
-    criterion(terms).backward()
+    """One update; returns the terms of the loss without synchronising.
+
+    Without ``gradients``, it is autograd that differentiates.
+    """
+    if gradients is not None:
+        terms = gradients.compute(x, generator)
+        parts = [gradients.flat]
+    else:
+        parameters = update.parameters
+        for parameter in parameters:
+            parameter.grad = None
+        terms = criterion.terms(module, x, generator)
+        criterion(terms).backward()
+        terms = terms.detach()
+        parts = [p.grad for p in parameters if p.grad is not None]
     if max_norm is not None:
-        # Walking through the module takes as long as a small layer.
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        clip_gradients(parameters, max_norm)
+        clip(parts, max_norm)
     if on_grad_computed is not None:
         on_grad_computed(x)
-    optimizer.step()
-    terms = terms.detach()
+    update.step()
     criterion.observe(terms)
     return terms
 

@@ -99,7 +99,7 @@ class Variational:
         if start is not None and model.best_epoch == 0:
             noise = start.noise_variance
         elif held_out is not None:
-            noise = noise_of_module(net.module_, net.criterion_, held_out)
+            noise = noise_of_module(net.module_, held_out)
         else:
             noise = net.criterion_.noise_variance.item()
         if start is not None and model.best_epoch > 0:

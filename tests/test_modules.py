@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._modules import ACTIVATIONS, VAE, Autoencoder, capped_log_var, dropout
+from skvae._modules import ACTIVATIONS, VAE, Autoencoder, capped_log_var, dropout_masks
 
 
 def make(kind=VAE, **options):
@@ -115,12 +115,21 @@ def test_posterior_is_never_wider_than_the_prior():
 
 def test_dropout_keeps_the_mean_and_draws_privately():
     before = torch.get_rng_state()
-    h = torch.ones(200, 200)
+    x = torch.ones(201, 3)
     generator = torch.Generator().manual_seed(0)
-    dropped = dropout(h, 0.3, generator)
+    masks = dropout_masks(x, [200, 7], 0.3, generator)
     assert torch.equal(torch.get_rng_state(), before)
-    assert dropped.mean().item() == pytest.approx(1.0, abs=0.02)
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert [mask.shape for mask in masks] == [(201, 200), (201, 7)]
+    assert masks[0].mean().item() == pytest.approx(1.0, abs=0.02)
+    assert (masks[0] == 0).float().mean().item() == pytest.approx(0.3, abs=0.02)
+    assert masks[0].unique().numel() == 2
+
+
+def test_the_layers_of_a_network_drop_units_independently():
+    generator = torch.Generator().manual_seed(0)
+    masks = dropout_masks(torch.ones(500, 3), [64, 64], 0.5, generator)
+    correlation = torch.corrcoef(torch.stack([m.flatten() for m in masks]))[0, 1]
+    assert abs(correlation.item()) < 0.03
 
 
 def test_dropout_is_off_in_evaluation(x):

@@ -3,10 +3,12 @@ import pytest
 import torch
 
 from skvae._criteria import PenalisedError, WeightedELBO
+from skvae._gradients import Gradients
 from skvae._modules import VAE, Autoencoder
 from skvae._objective import kl_per_row
 from skvae._rows import Rows
-from skvae._step import held_out_terms, training_step
+from skvae._step import clip, held_out_terms, training_step
+from skvae._update import Update
 
 
 @pytest.fixture
@@ -36,14 +38,48 @@ def generator(seed=0):
 def test_steps_lower_the_loss(x, kind, criterion, max_norm):
     module = kind(5, 2, hidden_dims=(8,), seed=0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01, weight_decay=0.0)
-    noise = generator()
+    update, noise = Update(optimizer), generator()
     losses = [
         criterion(
-            training_step(module, criterion, optimizer, x, noise, max_norm=max_norm)
+            training_step(module, criterion, update, x, noise, max_norm=max_norm)
         ).item()
         for _ in range(60)
     ]
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("max_norm", [None, 1e-3])
+def test_derived_gradients_are_clipped_as_autograd_s_are(x, max_norm):
+    weights = []
+    for derived in (False, True):
+        module, criterion = VAE(5, 2, hidden_dims=(8,), seed=0), WeightedELBO(1e-3, 5)
+        gradients = None
+        if derived:
+            gradients = Gradients(module, criterion)
+            gradients.attach()
+        optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+        update, noise = Update(optimizer), generator()
+        training_step(
+            module,
+            criterion,
+            update,
+            x,
+            noise,
+            max_norm=max_norm,
+            gradients=gradients,
+        )
+        weights.append([p.detach() for p in module.parameters()])
+    torch.testing.assert_close(*weights)
+
+
+@pytest.mark.parametrize("max_norm", [0.5, 50.0])
+@pytest.mark.parametrize("sizes", [(3, 4), (7,)])
+def test_clipping_scales_the_gradient_as_a_whole(sizes, max_norm):
+    before = torch.arange(1.0, 8.0)
+    parts = list(before.clone().split(sizes))
+    clip(parts, max_norm)
+    expected = before * min(1.0, max_norm / before.norm().item())
+    torch.testing.assert_close(torch.cat(parts), expected)
 
 
 def test_gradient_is_clipped_before_it_is_shown(module, x):
@@ -56,7 +92,7 @@ def test_gradient_is_clipped_before_it_is_shown(module, x):
     training_step(
         module,
         WeightedELBO(1e-3, 5),
-        torch.optim.AdamW(module.parameters()),
+        Update(torch.optim.AdamW(module.parameters())),
         x,
         generator(),
         max_norm=1e-3,
