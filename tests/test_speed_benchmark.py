@@ -282,14 +282,44 @@ def test_contenders_of_this_environment_train_the_same_model(scripts, name):
     assert contenders["PCA"].fit(X, w, "cpu").n_components_ == w.latent_dim
 
 
+def losses(scripts, fit, w, device):
+    """Of a model hardly trained, and of a trained one."""
+    x = torch.from_numpy(scripts.workloads.make_table(w)).to(device)
+    for epochs in (1, w.epochs):
+        module = fit(x.cpu().numpy(), w._replace(epochs=epochs), device).eval()
+        with torch.no_grad():
+            yield float(scripts.plain.vae_loss(module(x), x))
+
+
 def test_the_plain_loop_learns(scripts, tiny):
     """Its figures are of no use if it does nothing."""
     w = tiny._replace(columns=8, hidden_dims=(32,), epochs=300)
-    X = scripts.workloads.make_table(w)
-    losses = []
-    for epochs in (1, w.epochs):
-        module = scripts.plain.fit_plain(X, w._replace(epochs=epochs), "cpu").eval()
-        with torch.no_grad():
-            x = torch.from_numpy(X)
-            losses.append(float(scripts.plain.vae_loss(module(x), x)))
-    assert losses[1] < 0.7 * losses[0]
+    first, last = losses(scripts, scripts.plain.fit_plain, w, "cpu")
+    assert last < 0.7 * first
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_graph_loop_learns_what_the_plain_one_does(scripts, tiny):
+    w = tiny._replace(columns=8, hidden_dims=(32,), epochs=300)
+    _, plain = losses(scripts, scripts.plain.fit_plain, w, "cuda")
+    first, last = losses(scripts, scripts.plain.fit_cuda_graph, w, "cuda")
+    assert last < 0.7 * first
+    assert last == pytest.approx(plain, rel=0.3)
+
+
+def test_the_graph_loop_sees_every_row_once_an_epoch(scripts, tiny, monkeypatch):
+    """With a graph that only looks: 40 rows are two minibatches of 16 and one of 8."""
+    seen = []
+
+    def capture(module, optimizer, static):
+        return SimpleNamespace(replay=lambda: seen.append(static.clone()))
+
+    monkeypatch.setattr(scripts.plain, "_captured_update", capture)
+    monkeypatch.setattr(scripts.plain, "_update", lambda m, o, x: seen.append(x))
+    X = scripts.workloads.make_table(tiny)
+    scripts.plain.fit_cuda_graph(X, tiny, "cpu")
+    assert [len(x) for x in seen] == [16, 16, 8] * 2
+    for epoch in (seen[:3], seen[3:]):
+        rows = torch.cat(epoch).numpy()
+        np.testing.assert_array_equal(np.sort(rows, axis=0), np.sort(X, axis=0))
