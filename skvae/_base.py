@@ -393,19 +393,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _commit(self, model: Model, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
+        # A net that goes on training adds to its history.
+        known = self.history_ if getattr(self, "net_", None) is model.net else []
         self._model = model
         self._dtype = dtype
         self.net_: EpochNet = model.net
         self.mean_ = model.mean
         self.scale_ = model.scale
         self.best_epoch_ = model.best_epoch
-        self.history_ = [
+        self.history_ = known + [
             {
                 ("epoch_time" if k == "dur" else k): row[k]
                 for k in _HISTORY_KEYS
                 if k in row
             }
-            for row in model.net.history
+            for row in model.net.history[len(known) :]
         ]
         self.n_iter_ = len(self.history_)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.helper import predefined_split
 
 from ._criteria import Criterion
@@ -69,6 +69,14 @@ class Validation(NamedTuple):
     loss: float
     elbo: float | None
     objective: float
+
+
+class _EpochLog(PrintLog):
+    """skorch's table of epochs, which it would typeset even to show none of it."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if net.verbose:
+            super().on_epoch_end(net, **kwargs)
 
 
 class EpochNet(NeuralNet):
@@ -286,6 +294,7 @@ def build_net(
         iterator_valid=WholeEpoch,
         train_split=None,
         callbacks=list(callbacks),
+        callbacks__print_log=_EpochLog(),
         # Reconstructions of an epoch are not kept: a scoring callback predicts anew.
         use_caching=False,
         device=str(device),
