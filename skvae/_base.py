@@ -394,14 +394,16 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _commit(self, model: Model, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
         # A net that goes on training adds to its history.
-        known = self.history_ if getattr(self, "net_", None) is model.net else []
+        known: list[dict] = []
+        if getattr(self, "net_", None) is model.net:
+            known = self.history_
         self._model = model
         self._dtype = dtype
         self.net_: EpochNet = model.net
         self.mean_ = model.mean
         self.scale_ = model.scale
         self.best_epoch_ = model.best_epoch
-        self.history_ = known + [
+        self.history_: list[dict] = known + [
             {
                 ("epoch_time" if k == "dur" else k): row[k]
                 for k in _HISTORY_KEYS

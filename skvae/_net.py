@@ -11,18 +11,21 @@ checkpoints, early stopping and scoring callbacks work as they do in skorch; the
 import copy
 import dis
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.helper import predefined_split
+from torch import Tensor
 
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
 from ._gradients import Gradients
+from ._graph import CudaRecorder, GraphedSteps
 from ._modules import Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
@@ -53,6 +56,7 @@ class Run(NamedTuple):
     noise: torch.Generator
     gradients: Gradients
     update: Update
+    graphs: GraphedSteps | None
     n_epochs: int | None
 
     def progress(self, epoch: int, step: int, n_steps: int) -> float:
@@ -101,28 +105,15 @@ class EpochNet(NeuralNet):
         rows, _ = batch
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
-        # A callback that is shown gradients may replace them, and a lone row cannot be
-        # normalised: these are autograd's.
         hook = self._grad_hook()
         epoch = self.history[-1, "epoch"]
         n_steps = rows.n_batches(self.batch_size, min_rows)
-        gradients = self._begin_epoch(
-            n_steps, derived=hook is None and len(rows) >= min_rows
-        )
+        step = self._begin_epoch(n_steps, hook, is_enough=len(rows) >= min_rows)
         terms_of_steps, sizes = [], []
         minibatches = rows.shuffled(self.batch_size, self.run_.order, min_rows)
-        for step, x in enumerate(minibatches):
-            self.criterion_.set_progress(self.run_.progress(epoch, step, n_steps))
-            terms = training_step(
-                self.module_,
-                self.criterion_,
-                self.run_.update,
-                x,
-                self.run_.noise,
-                max_norm=self.gradient_clip_val,
-                gradients=gradients,
-                on_grad_computed=hook,
-            )
+        for number, x in enumerate(minibatches):
+            self.criterion_.set_progress(self.run_.progress(epoch, number, n_steps))
+            terms = step(x)
             terms_of_steps.append(terms)
             sizes.append(len(x) / len(rows))
         # The loss is of the weights before the last update: look at them, too.
@@ -171,16 +162,35 @@ class EpochNet(NeuralNet):
 
     # -- what skorch does not have -----------------------------------------------------
 
-    def _begin_epoch(self, n_steps: int, *, derived: bool) -> Gradients | None:
-        """Gradients of the coming epoch, or None where autograd is to compute them."""
-        gradients = self.run_.gradients
-        if not (derived and gradients.covered()):
-            self.run_.update.begin_epoch(None)
-            return None
-        gradients.attach()
-        gradients.count_batches(n_steps)
-        self.run_.update.begin_epoch(gradients.flat)
-        return gradients
+    def _begin_epoch(
+        self, n_steps: int, hook: Callable[[Tensor], None] | None, *, is_enough: bool
+    ) -> Callable[[Tensor], Tensor]:
+        """What takes a step of the coming epoch on a minibatch.
+
+        A callback that is shown gradients may replace them, and a lone row cannot be
+        normalised: their gradients are autograd's.
+        """
+        run = self.run_
+        derived = hook is None and is_enough and run.gradients.covered()
+        if derived:
+            run.gradients.attach()
+            run.gradients.count_batches(n_steps)
+        same = run.update.begin_epoch(run.gradients.flat if derived else None)
+        step = partial(
+            training_step,
+            self.module_,
+            self.criterion_,
+            run.update,
+            generator=run.noise,
+            max_norm=self.gradient_clip_val,
+            gradients=run.gradients if derived else None,
+            on_grad_computed=hook,
+        )
+        if run.graphs is None or not run.update.is_fused:
+            return step
+        if not same:
+            run.graphs.forget()
+        return partial(run.graphs.take, step)
 
     def validate(self, rows: Rows) -> Validation:
         """Losses on held-out rows, at the full weights."""
@@ -330,11 +340,13 @@ def train(
         key=lambda named: named[0] == "print_log",
     )
     net.train_split = None if valid is None else predefined_split(valid)
+    noise = streams.torch_generator(streams.noise, net.device)
     net.run_ = Run(
         streams.torch_generator(streams.order),
-        streams.torch_generator(streams.noise, net.device),
+        noise,
         Gradients(net.module_, net.criterion_),
         Update(net.optimizer_),
+        GraphedSteps(CudaRecorder(noise)) if noise.device.type == "cuda" else None,
         None if endless else epochs,
     )
     n_weights = sum(p.numel() for p in net.module_.parameters())

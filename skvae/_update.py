@@ -7,6 +7,7 @@ else both stay what they are. What is not a plain, small, fused AdamW updates it
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from ._flat import side_by_side
 # Number of parameters up to which starting an operation is what costs.
 SMALL = 4_194_304
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_CONSTANTS = ("betas", "eps", "weight_decay")
 _OFF = ("amsgrad", "maximize", "capturable", "differentiable")
 _kernel: Callable[..., None] | None = getattr(torch, "_fused_adamw_", None)
 
@@ -30,7 +32,7 @@ def _is_plain(optimizer: torch.optim.Optimizer) -> bool:
         and not any(group[name] for name in _OFF)
         and not optimizer._optimizer_step_pre_hooks
         and not optimizer._optimizer_step_post_hooks
-        and all(p.device.type == "cpu" for p in group["params"])
+        and all(p.device.type in ("cpu", "cuda") for p in group["params"])
         and sum(p.numel() for p in group["params"]) <= SMALL
     )
 
@@ -57,20 +59,41 @@ class Update:
         self._gradients: Tensor | None = None
         self._flat: tuple[Tensor, ...] | None = None
         self._addresses: list[int] = []
+        self._constants: dict[str, Any] = {}
+        # Recorded steps (see `_graph`) read the learning rate on the device.
+        first = self.parameters[0]
+        self._device_lr = first.data.new_zeros(()) if first.is_cuda else None
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         """All that is updated."""
         return [p for group in self._optimizer.param_groups for p in group["params"]]
 
-    def begin_epoch(self, gradients: Tensor | None) -> None:
-        """Take the gradients of all parameters from one tensor, if they lie in one."""
+    def begin_epoch(self, gradients: Tensor | None) -> bool:
+        """Take the gradients of all parameters from one tensor, if they lie in one.
+
+        Returns whether steps will be what the last epoch's were, on the same memory.
+        """
         plain = gradients is not None and _is_plain(self._optimizer)
         self._gradients = gradients if plain else None
         # A callback may have put other tensors in their place.
         if not plain or self._held() != self._addresses:
             self._flat = None
         self._is_first = self._flat is None
+        if not plain:
+            return False
+        (group,) = self._optimizer.param_groups
+        if self._device_lr is not None:
+            self._device_lr.fill_(group["lr"])
+        constants = {name: group[name] for name in _CONSTANTS}
+        same = self._flat is not None and constants == self._constants
+        self._constants = constants
+        return same
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the steps of this epoch are calls of the fused kernel."""
+        return self._gradients is not None
 
     def step(self) -> None:
         """Update the parameters from their gradients.
@@ -106,6 +129,7 @@ class Update:
         assert _kernel is not None
         (group,) = self._optimizer.param_groups
         beta1, beta2 = group["betas"]
+        lr = group["lr"] if self._device_lr is None else self._device_lr
         steps += 1.0
         _kernel(
             [parameters],
@@ -114,7 +138,7 @@ class Update:
             [mean_square],
             [],
             [steps[0]],
-            lr=group["lr"],
+            lr=lr,
             beta1=beta1,
             beta2=beta2,
             weight_decay=group["weight_decay"],

@@ -9,7 +9,6 @@ from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._criteria import Criterion, PenalisedError, WeightedELBO
 from skvae._gradients import Gradients
 from skvae._modules import ACTIVATIONS, VAE, Autoencoder
-from skvae._net import EpochNet
 
 D = 7
 CASES = [
@@ -191,12 +190,11 @@ def test_a_fit_is_the_same_with_and_without(estimator, small, quick, monkeypatch
 
 def test_a_callback_may_end_it_in_the_middle_of_training(small, quick, monkeypatch):
     seen = []
-    begin_epoch = EpochNet._begin_epoch
+    covered = Gradients.covered
 
-    def watch(net, *args, **kwargs):
-        gradients = begin_epoch(net, *args, **kwargs)
-        seen.append(gradients is not None)
-        return gradients
+    def watch(gradients):
+        seen.append(covered(gradients))
+        return seen[-1]
 
     class Freeze(Callback):
         def on_epoch_end(self, net, **kwargs):
@@ -213,7 +211,7 @@ def test_a_callback_may_end_it_in_the_middle_of_training(small, quick, monkeypat
             weight = net.module_.encoder.mean.weight
             self.weights.append(weight.detach().clone())
 
-    monkeypatch.setattr(EpochNet, "_begin_epoch", watch)
+    monkeypatch.setattr(Gradients, "covered", watch)
     record = Record()
     VAETransformer(**quick, early_stopping=False, callbacks=[Freeze(), record]).fit(
         small

@@ -41,7 +41,9 @@ def test_steps_lower_the_loss(x, kind, criterion, max_norm):
     update, noise = Update(optimizer), generator()
     losses = [
         criterion(
-            training_step(module, criterion, update, x, noise, max_norm=max_norm)
+            training_step(
+                module, criterion, update, x, generator=noise, max_norm=max_norm
+            )
         ).item()
         for _ in range(60)
     ]
@@ -64,7 +66,7 @@ def test_derived_gradients_are_clipped_as_autograd_s_are(x, max_norm):
             criterion,
             update,
             x,
-            noise,
+            generator=noise,
             max_norm=max_norm,
             gradients=gradients,
         )
@@ -94,7 +96,7 @@ def test_gradient_is_clipped_before_it_is_shown(module, x):
         WeightedELBO(1e-3, 5),
         Update(torch.optim.AdamW(module.parameters())),
         x,
-        generator(),
+        generator=generator(),
         max_norm=1e-3,
         on_grad_computed=show,
     )

@@ -1,0 +1,95 @@
+"""A training step as a CUDA graph: all its kernels by one launch.
+
+A GPU waits for a small network's kernels to be launched. A graph records them once, on
+memory that stays where it is, and replays them. Recording follows PyTorch's notes on
+CUDA graphs: some steps on a side stream first, which are steps of the training; private
+generators registered; a graph for every number of rows, from one pool of memory.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+# Steps before recording: libraries set themselves up, the optimiser makes its state.
+WARM_UP = 3
+
+Step = Callable[[Tensor], Tensor]
+
+
+class _Recorded(NamedTuple):
+    replay: Callable[[], Any]
+    x: Tensor
+    terms: Tensor
+
+
+class CudaRecorder:
+    """Records steps as CUDA graphs.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+        Where the steps draw from; on the device.
+    """
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._pool: Any = None
+
+    def warm_up(self, step: Step, x: Tensor) -> Tensor:
+        """Take a step on a side stream."""
+        current, side = torch.cuda.current_stream(x.device), torch.cuda.Stream(x.device)
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            terms = step(x)
+        current.wait_stream(side)
+        return terms
+
+    def record(self, step: Step, x: Tensor) -> _Recorded:
+        """Record a step without taking it."""
+        graph, x = torch.cuda.CUDAGraph(), x.clone()
+        graph.register_generator_state(self._generator)
+        with torch.cuda.graph(graph, pool=self._pool):
+            terms = step(x)
+        self._pool = graph.pool()
+        return _Recorded(graph.replay, x, terms)
+
+
+class GraphedSteps:
+    """Steps of a training run, replayed where they could be recorded.
+
+    Parameters
+    ----------
+    recorder : CudaRecorder
+    """
+
+    def __init__(self, recorder: CudaRecorder) -> None:
+        self._recorder = recorder
+        self._recorded: dict[int, _Recorded] = {}
+        self._n_steps = 0
+        self._refused = False
+
+    def forget(self) -> None:
+        """Record anew: something that steps work on is not where it was."""
+        self._recorded.clear()
+        self._n_steps = 0
+
+    def take(self, step: Step, x: Tensor) -> Tensor:
+        """Take a step on a minibatch; returns the terms of its loss."""
+        if self._refused:
+            return step(x)
+        self._n_steps += 1
+        if self._n_steps <= WARM_UP:
+            return self._recorder.warm_up(step, x)
+        if len(x) not in self._recorded:
+            try:
+                self._recorded[len(x)] = self._recorder.record(step, x)
+            except RuntimeError:
+                # A driver or a torch that cannot record this: only time is lost.
+                self._refused = True
+                return step(x)
+        recorded = self._recorded[len(x)]
+        recorded.x.copy_(x)
+        recorded.replay()
+        return recorded.terms.clone()
