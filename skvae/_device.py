@@ -2,6 +2,9 @@
 
 import torch
 
+# Share of a GPU's free memory that rows may take: the network needs the rest.
+_ROWS_SHARE = 0.5
+
 
 def resolve_device(device: str) -> torch.device:
     """The torch device of a ``device`` parameter, checked to be there.
@@ -45,3 +48,11 @@ def inference_dtype(X_dtype, device: torch.device) -> torch.dtype:
     if X_dtype == "float64" and device.type != "mps":
         return torch.float64
     return torch.float32
+
+
+def fits(n_bytes: int, device: torch.device) -> bool:
+    """Whether rows of this size should be on the device as a whole."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return n_bytes <= _ROWS_SHARE * free

@@ -4,7 +4,7 @@ The scale is one number for the whole table, so the model of isotropic noise is 
 same as on the raw data, in other units; and training does not depend on those units.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +12,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from ._device import fits
 
 # Values of a chunk at inference: 32 MiB in float32, whatever the width of the table.
 CHUNK_ENTRIES = 8_388_608
@@ -43,9 +45,9 @@ def is_memory_mapped(X: np.ndarray) -> bool:
 class Rows(Dataset):
     """A validated X of floats, handed out as centred and scaled tensors.
 
-    With ``resident``, a dense array in memory moves to the device once. A memory map
-    and a sparse matrix stay where they are, and only the rows of a minibatch are read
-    and densified.
+    With ``resident``, a dense array in memory moves to the device once, if it fits. A
+    memory map and a sparse matrix stay where they are: only the rows of a minibatch are
+    read, and densified on the device.
 
     Parameters
     ----------
@@ -83,7 +85,9 @@ class Rows(Dataset):
         else:
             self._source = _SelectedRows(X, index)
         self._resident: Tensor | None = None
-        if resident and not sparse.issparse(X) and not is_memory_mapped(X):
+        in_memory = not sparse.issparse(X) and not is_memory_mapped(X)
+        n_bytes = len(self) * self.n_features * dtype.itemsize
+        if resident and in_memory and fits(n_bytes, device):
             self._resident = self._load()
             self._source = None
 
@@ -101,15 +105,26 @@ class Rows(Dataset):
     def _normalise(self, X, buffer: np.ndarray | None = None) -> Tensor:
         """Rows as a tensor; sparse ones in ``buffer``, if given."""
         if sparse.issparse(X):
-            dense = None if buffer is None else buffer[: X.shape[0]]
-            x = torch.from_numpy(X.toarray(out=dense))
+            x = self._densified(X, buffer)
             # As below, in place and on as many threads as torch has.
-            mean = torch.from_numpy(self._mean.astype(X.dtype))
+            mean = torch.from_numpy(self._mean.astype(X.dtype)).to(x.device)
             return x.sub_(mean).div_(self._scale).to(self.device, self._dtype)
         # Centred in the precision of X: float32 could lose a small spread around a
         # large mean.
         normalised = (X - self._mean.astype(X.dtype)) / X.dtype.type(self._scale)
-        return torch.from_numpy(normalised).to(self.device, self._dtype)
+        return self._to_device(torch.from_numpy(normalised).to(self._dtype))
+
+    def _densified(self, X, buffer: np.ndarray | None) -> Tensor:
+        if self.device.type != "cuda":
+            dense = None if buffer is None else buffer[: X.shape[0]]
+            return torch.from_numpy(X.toarray(out=dense))
+        return densified(X, self._to_device)
+
+    def _to_device(self, x: Tensor) -> Tensor:
+        """Through pinned memory to a GPU, which computes in the meantime."""
+        if self.device.type != "cuda":
+            return x.to(self.device)
+        return x.pin_memory().to(self.device, non_blocking=True)
 
     def __len__(self) -> int:
         return self._n_rows
@@ -140,7 +155,7 @@ class Rows(Dataset):
             order = order.to(self.device)
         bounds = batch_bounds(len(self), batch_size, min_rows)
         buffer = None
-        if sparse.issparse(self._source):
+        if sparse.issparse(self._source) and self.device.type != "cuda":
             shape = (int(np.diff(bounds).max()), self.n_features)
             buffer = np.empty(shape, self._source.dtype)
         for start, stop in pairwise(bounds):
@@ -155,6 +170,16 @@ class Rows(Dataset):
         step = chunk_rows(self.n_features)
         for start in range(0, len(self), step):
             yield self[slice(start, min(start + step, len(self)))]
+
+
+def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:
+    """A CSR matrix as a dense tensor, from parts that ``send`` takes to its device."""
+    rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    entries = send(torch.from_numpy(rows * X.shape[1] + X.indices))
+    values = send(torch.from_numpy(X.data))
+    x = values.new_zeros(X.shape[0] * X.shape[1])
+    # Entries that are stored twice add up, as scipy has it.
+    return x.index_add_(0, entries, values).view(X.shape)
 
 
 class _SelectedRows:

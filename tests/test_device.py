@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from skvae import VAETransformer
-from skvae._device import inference_dtype, resolve_device
+from skvae._device import fits, inference_dtype, resolve_device
 
 
 def test_cpu_and_auto():
@@ -26,6 +26,17 @@ def test_dtype_of_inference():
     assert inference_dtype("float64", cpu) is torch.float64
     assert inference_dtype("float32", cpu) is torch.float32
     assert inference_dtype("float64", mps) is torch.float32
+
+
+def test_rows_stay_on_the_host_where_they_would_fill_the_gpu(monkeypatch):
+    gigabyte = 2**30
+    monkeypatch.setattr(
+        torch.cuda, "mem_get_info", lambda device: (8 * gigabyte, 16 * gigabyte)
+    )
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert fits(3 * gigabyte, cuda)
+    assert not fits(5 * gigabyte, cuda)
+    assert fits(5 * gigabyte, cpu)
 
 
 def test_the_device_of_a_fit_is_the_net_s(small, quick):

@@ -1,3 +1,4 @@
+import copy
 from itertools import product
 
 import numpy as np
@@ -218,6 +219,27 @@ def test_a_callback_may_end_it_in_the_middle_of_training(small, quick, monkeypat
     )
     assert seen == [True, False, False]
     assert torch.equal(record.weights[0], record.weights[1])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("kind", "criterion"), CASES)
+@pytest.mark.parametrize("activation", ["gelu", "swiglu"])
+def test_gradients_on_a_gpu_are_those_on_the_cpu(kind, criterion, activation):
+    module = make(kind, activation=activation, linear_path=True)
+    criterion, x = copy.deepcopy(criterion).double(), rows()
+    if kind is VAE:
+        # The two draw other noise: let there be none to draw.
+        module.encoder.log_var.bias.data.fill_(-200.0)
+        module.encoder.log_var.weight.data.zero_()
+        module.encoder.linear_log_var.data.zero_()
+    _, expected = derived(module, criterion, x)
+    moved = copy.deepcopy(module).cuda()
+    gradients = Gradients(moved, criterion.cuda())
+    gradients.attach()
+    gradients.compute(x.cuda(), torch.Generator("cuda").manual_seed(2))
+    got = [p.grad.cpu() for p in moved.parameters()]
+    torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_gradients_are_let_go_after_training(small, quick):

@@ -3,14 +3,22 @@ import pytest
 import torch
 from scipy import sparse
 
-from skvae._rows import Rows, batch_bounds, chunk_rows, is_memory_mapped
+from skvae._rows import (
+    Rows,
+    batch_bounds,
+    chunk_rows,
+    densified,
+    is_memory_mapped,
+)
 
 CPU = torch.device("cpu")
 
 
-def make(X, index=None, resident=True, dtype=torch.float32):
+def make(X, index=None, resident=True, dtype=torch.float32, device=CPU):
     mean, scale = np.arange(X.shape[1], dtype=float), 2.0
-    return Rows(X, mean, scale, dtype=dtype, device=CPU, resident=resident, index=index)
+    return Rows(
+        X, mean, scale, dtype=dtype, device=device, resident=resident, index=index
+    )
 
 
 @pytest.fixture
@@ -94,6 +102,33 @@ def test_chunks_are_bounded_and_in_order(X):
     assert torch.equal(torch.cat(chunks), rows[:])
     assert chunk_rows(28_231) * 28_231 <= 8_388_608
     assert chunk_rows(10**9) == 1
+
+
+def test_sparse_rows_are_made_dense_from_their_parts():
+    X = sparse.random(5, 7, density=0.3, format="csr", random_state=0)
+    sent = []
+    x = densified(X, lambda part: sent.append(len(part)) or part)
+    np.testing.assert_array_equal(x.numpy(), X.toarray())
+    assert sent == [X.nnz, X.nnz]
+    assert x.dtype == torch.float64
+    empty = sparse.csr_matrix((3, 4), dtype=np.float32)
+    assert not densified(empty, lambda part: part).any()
+    twice = sparse.csr_matrix(([1.0, 2.0], [1, 1], [0, 2]), shape=(1, 3))
+    np.testing.assert_array_equal(densified(twice, lambda p: p), [[0.0, 3.0, 0.0]])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("fit_in", [True, False])
+def test_rows_on_a_gpu_are_those_on_the_cpu(X, kind, fit_in, monkeypatch):
+    monkeypatch.setattr("skvae._rows.fits", lambda n_bytes, device: fit_in)
+    epochs = []
+    for device in ("cpu", "cuda"):
+        rows = make(kind(X), device=torch.device(device))
+        order = torch.Generator().manual_seed(0)
+        epochs.append(torch.cat([x.cpu().clone() for x in rows.shuffled(7, order)]))
+    torch.testing.assert_close(*epochs)
 
 
 def test_memory_maps_stay_on_disk(X, tmp_path):
