@@ -6,6 +6,7 @@ keeps busy can make them ten times slower. The number that torch is set to
 the calling thread.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,11 +14,27 @@ import torch
 
 # Multiplications of a step that keep one thread busy for a few milliseconds.
 WORK_PER_THREAD = 200_000_000
+# The environment variable that overrules the choice.
+OVERRIDE = "SKVAE_NUM_THREADS"
 
 
 def worthwhile_threads(n_weights: int, batch_size: int) -> int:
-    """Threads for a step: it takes three products per weight and row."""
-    return max(1, 3 * n_weights * batch_size // WORK_PER_THREAD)
+    """Threads for a step: it takes three products per weight and row.
+
+    Raises
+    ------
+    ValueError
+        If the environment's ``SKVAE_NUM_THREADS`` is no positive whole number.
+    """
+    override = os.environ.get(OVERRIDE)
+    if override is None:
+        return max(1, 3 * n_weights * batch_size // WORK_PER_THREAD)
+    if not override.isdecimal() or int(override) == 0:
+        raise ValueError(
+            f"The environment variable {OVERRIDE} is {override!r}; set it to a number "
+            "of threads, or unset it."
+        )
+    return int(override)
 
 
 @contextmanager
