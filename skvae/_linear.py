@@ -49,11 +49,12 @@ def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
         return mean, variance
     mean = X.mean(axis=0, dtype=np.float64)
     # Two passes and no centred copy: X may be a memory map.
-    step = max(1, 4_000_000 // max(1, X.shape[1]))
+    step = max(1, 500_000 // max(1, X.shape[1]))
     total = np.zeros_like(mean)
     with np.errstate(over="ignore", invalid="ignore"):  # infinity is the answer then
         for start in range(0, len(X), step):
-            total += np.square(X[start : start + step] - mean).sum(axis=0)
+            centred = X[start : start + step] - mean
+            total += np.square(centred, out=centred).sum(axis=0)
     return np.asarray(mean), np.asarray(total / len(X))
 
 

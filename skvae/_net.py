@@ -160,6 +160,12 @@ class EpochNet(NeuralNet):
                 raise StopTraining from interrupt
             raise
 
+    def __getstate__(self):
+        """What a callback saves in the middle of training is the net, not the run."""
+        state = super().__getstate__()
+        state.pop("run_", None)
+        return state
+
     # -- what skorch does not have -----------------------------------------------------
 
     def _begin_epoch(

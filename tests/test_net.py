@@ -227,6 +227,23 @@ def test_the_net_keeps_no_data(small, quick):
     }
 
 
+def test_a_callback_may_save_the_net_in_the_middle_of_training(small, quick, tmp_path):
+    class Copy(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            self.copied, self.epoch = copy.deepcopy(net), len(net.history)
+            self.weight = net.module_.decoder.out.weight.detach().clone()
+
+    copies = Copy()
+    saves = Checkpoint(monitor=None, f_pickle="net.pkl", dirname=tmp_path)
+    vae = VAETransformer(**quick, early_stopping=False, callbacks=[copies, saves])
+    vae.fit(small)
+    with (tmp_path / "net.pkl").open("rb") as file:
+        loaded = pickle.load(file)
+    for net in (copies.copied, loaded):
+        assert torch.equal(net.module_.decoder.out.weight, copies.weight)
+        assert not hasattr(net, "run_")
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_gpu_agrees_with_cpu(digits, quick):
