@@ -22,6 +22,12 @@ from skvae import VAETransformer
 from skvae._net import EpochNet, _raised_by_statement
 
 
+class CopyNet(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        self.copied = copy.deepcopy(net)
+        self.weight = net.module_.decoder.out.weight.detach().clone()
+
+
 class Recorder(Callback):
     def __init__(self):
         self.calls = []
@@ -228,12 +234,7 @@ def test_the_net_keeps_no_data(small, quick):
 
 
 def test_a_callback_may_save_the_net_in_the_middle_of_training(small, quick, tmp_path):
-    class Copy(Callback):
-        def on_epoch_end(self, net, **kwargs):
-            self.copied, self.epoch = copy.deepcopy(net), len(net.history)
-            self.weight = net.module_.decoder.out.weight.detach().clone()
-
-    copies = Copy()
+    copies = CopyNet()
     saves = Checkpoint(monitor=None, f_pickle="net.pkl", dirname=tmp_path)
     vae = VAETransformer(**quick, early_stopping=False, callbacks=[copies, saves])
     vae.fit(small)
