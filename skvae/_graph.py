@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+# Steps of a training run from which on recording, a tenth of a second, pays off.
+WORTHWHILE = 300
 # Steps before recording: libraries set themselves up, the optimiser makes its state.
 WARM_UP = 3
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
 from ._gradients import Gradients
-from ._graph import CudaRecorder, GraphedSteps
+from ._graph import WORTHWHILE, CudaRecorder, GraphedSteps
 from ._modules import Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
@@ -347,12 +347,14 @@ def train(
     )
     net.train_split = None if valid is None else predefined_split(valid)
     noise = streams.torch_generator(streams.noise, net.device)
+    n_steps = epochs * rows.n_batches(net.batch_size)
+    is_recorded = noise.device.type == "cuda" and n_steps >= WORTHWHILE
     net.run_ = Run(
         streams.torch_generator(streams.order),
         noise,
         Gradients(net.module_, net.criterion_),
         Update(net.optimizer_),
-        GraphedSteps(CudaRecorder(noise)) if noise.device.type == "cuda" else None,
+        GraphedSteps(CudaRecorder(noise)) if is_recorded else None,
         None if endless else epochs,
     )
     n_weights = sum(p.numel() for p in net.module_.parameters())
