@@ -11,27 +11,23 @@ checkpoints, early stopping and scoring callbacks work as they do in skorch; the
 import copy
 import dis
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.helper import predefined_split
-from torch import Tensor
 
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
-from ._gradients import Gradients
-from ._graph import WORTHWHILE, CudaRecorder, GraphedSteps
+from ._graph import WORTHWHILE
 from ._modules import Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
-from ._step import held_out_terms, training_step
+from ._step import Steps, held_out_terms
 from ._threads import at_most_threads, worthwhile_threads
-from ._update import Update
 
 _VALIDATION_SEED = 1_312_611_4
 
@@ -47,16 +43,13 @@ class WholeEpoch:
 
 
 class Run(NamedTuple):
-    """Generators of a training run (order of the rows; all else), and its length.
+    """The order of the rows in a training run, its steps, and its length.
 
     ``n_epochs`` is None where there is no end to make progress to.
     """
 
     order: torch.Generator
-    noise: torch.Generator
-    gradients: Gradients
-    update: Update
-    graphs: GraphedSteps | None
+    steps: Steps
     n_epochs: int | None
 
     def progress(self, epoch: int, step: int, n_steps: int) -> float:
@@ -105,10 +98,13 @@ class EpochNet(NeuralNet):
         rows, _ = batch
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
-        hook = self._grad_hook()
         epoch = self.history[-1, "epoch"]
         n_steps = rows.n_batches(self.batch_size, min_rows)
-        step = self._begin_epoch(n_steps, hook, is_enough=len(rows) >= min_rows)
+        step = self.run_.steps.begin_epoch(
+            n_steps,
+            lone_row=len(rows) < min_rows,
+            on_grad_computed=self._grad_hook(),
+        )
         terms_of_steps, sizes = [], []
         minibatches = rows.shuffled(self.batch_size, self.run_.order, min_rows)
         for number, x in enumerate(minibatches):
@@ -167,36 +163,6 @@ class EpochNet(NeuralNet):
         return state
 
     # -- what skorch does not have -----------------------------------------------------
-
-    def _begin_epoch(
-        self, n_steps: int, hook: Callable[[Tensor], None] | None, *, is_enough: bool
-    ) -> Callable[[Tensor], Tensor]:
-        """What takes a step of the coming epoch on a minibatch.
-
-        A callback that is shown gradients may replace them, and a lone row cannot be
-        normalised: their gradients are autograd's.
-        """
-        run = self.run_
-        derived = hook is None and is_enough and run.gradients.covered()
-        if derived:
-            run.gradients.attach()
-            run.gradients.count_batches(n_steps)
-        same = run.update.begin_epoch(run.gradients.flat if derived else None)
-        step = partial(
-            training_step,
-            self.module_,
-            self.criterion_,
-            run.update,
-            generator=run.noise,
-            max_norm=self.gradient_clip_val,
-            gradients=run.gradients if derived else None,
-            on_grad_computed=hook,
-        )
-        if run.graphs is None or not run.update.is_fused:
-            return step
-        if not same:
-            run.graphs.forget()
-        return partial(run.graphs.take, step)
 
     def validate(self, rows: Rows) -> Validation:
         """Losses on held-out rows, at the full weights."""
@@ -348,15 +314,16 @@ def train(
     net.train_split = None if valid is None else predefined_split(valid)
     noise = streams.torch_generator(streams.noise, net.device)
     n_steps = epochs * rows.n_batches(net.batch_size)
-    is_recorded = noise.device.type == "cuda" and n_steps >= WORTHWHILE
-    net.run_ = Run(
-        streams.torch_generator(streams.order),
+    steps = Steps(
+        net.module_,
+        net.criterion_,
+        net.optimizer_,
         noise,
-        Gradients(net.module_, net.criterion_),
-        Update(net.optimizer_),
-        GraphedSteps(CudaRecorder(noise)) if is_recorded else None,
-        None if endless else epochs,
+        max_norm=net.gradient_clip_val,
+        recorded=noise.device.type == "cuda" and n_steps >= WORTHWHILE,
     )
+    order = streams.torch_generator(streams.order)
+    net.run_ = Run(order, steps, None if endless else epochs)
     n_weights = sum(p.numel() for p in net.module_.parameters())
     batch_size = min(net.batch_size, len(rows))
     try:
@@ -366,7 +333,7 @@ def train(
                 net.fit_loop(rows, epochs=epochs)
             net.notify("on_train_end", X=rows, y=None)
     finally:
-        net.run_.update.release()
+        net.run_.steps.release()
         net.callbacks_ = lasting
         net.train_split = None
         net.optimizer_.zero_grad(set_to_none=True)

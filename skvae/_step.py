@@ -1,12 +1,14 @@
-"""One optimisation step and one look at held-out rows, for a module on any device."""
+"""Optimisation steps, and a look at held-out rows, for a module on any device."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ._criteria import Criterion
 from ._gradients import Gradients
+from ._graph import CudaRecorder, GraphedSteps
 from ._modules import Autoencoder
 from ._rows import Rows
 from ._update import Update
@@ -27,39 +29,96 @@ def clip(gradients: list[Tensor], max_norm: float) -> None:
         gradient.mul_(factor)
 
 
-def training_step(
-    module: Autoencoder,
-    criterion: Criterion,
-    update: Update,
-    x: Tensor,
-    *,
-    generator: torch.Generator,
-    max_norm: float | None,
-    gradients: Gradients | None = None,
-    on_grad_computed: Callable[[Tensor], None] | None = None,
-) -> Tensor:
-    """One update; returns the terms of the loss without synchronising.
+class Steps:
+    """The steps of a training run.
 
-    Without ``gradients``, it is autograd that differentiates.
+    Parameters
+    ----------
+    module : Autoencoder
+    criterion : Criterion
+    optimizer : torch.optim.Optimizer
+    generator : torch.Generator
+        Where dropout and posteriors draw from; on the module's device.
+    max_norm : float or None
+        Length that gradients are clipped to.
+    recorded : bool
+        Whether to replay steps as CUDA graphs.
     """
-    if gradients is not None:
-        terms = gradients.compute(x, generator)
-        parts = [gradients.flat]
-    else:
-        parameters = update.parameters
+
+    def __init__(
+        self,
+        module: Autoencoder,
+        criterion: Criterion,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
+        *,
+        max_norm: float | None = None,
+        recorded: bool = False,
+    ) -> None:
+        self._module, self._criterion = module, criterion
+        self._generator = generator
+        self._max_norm = max_norm
+        self._derived = Gradients(module, criterion)
+        self._update = Update(optimizer)
+        self._graphs = GraphedSteps(CudaRecorder(generator)) if recorded else None
+
+    def begin_epoch(
+        self,
+        n_batches: int,
+        *,
+        lone_row: bool = False,
+        on_grad_computed: Callable[[Tensor], None] | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """What takes a step of the coming epoch.
+
+        It takes a minibatch, and returns the terms of its loss without synchronising.
+        Gradients are derived where they can be. Someone who is shown them may replace
+        them, and a lone row cannot be normalised: these are left to autograd.
+        """
+        left = lone_row or on_grad_computed is not None or not self._derived.covered()
+        if left:
+            self._update.begin_epoch(None)
+            return partial(self._step, self._differentiate, on_grad_computed)
+        self._derived.attach()
+        self._derived.count_batches(n_batches)
+        same = self._update.begin_epoch(self._derived.flat)
+        step = partial(self._step, self._derive, None)
+        if self._graphs is None or not self._update.is_fused:
+            return step
+        if not same:
+            self._graphs.forget()
+        return partial(self._graphs.take, step)
+
+    def release(self) -> None:
+        """Leave module and optimiser as they would be without all this."""
+        self._update.release()
+
+    def _step(
+        self,
+        gradients: Callable[[Tensor], tuple[Tensor, list[Tensor]]],
+        on_grad_computed: Callable[[Tensor], None] | None,
+        x: Tensor,
+    ) -> Tensor:
+        terms, parts = gradients(x)
+        if self._max_norm is not None:
+            clip(parts, self._max_norm)
+        if on_grad_computed is not None:
+            on_grad_computed(x)
+        self._update.step()
+        self._criterion.observe(terms)
+        return terms
+
+    def _derive(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self._derived.compute(x, self._generator), [self._derived.flat]
+
+    def _differentiate(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        parameters = self._update.parameters
         for parameter in parameters:
             parameter.grad = None
-        terms = criterion.terms(module, x, generator)
-        criterion(terms).backward()
-        terms = terms.detach()
+        terms = self._criterion.terms(self._module, x, self._generator)
+        self._criterion(terms).backward()
         parts = [p.grad for p in parameters if p.grad is not None]
-    if max_norm is not None:
-        clip(parts, max_norm)
-    if on_grad_computed is not None:
-        on_grad_computed(x)
-    update.step()
-    criterion.observe(terms)
-    return terms
+        return terms.detach(), parts
 
 
 @torch.no_grad()

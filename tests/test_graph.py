@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from skvae import VAETransformer
+from skvae import VAETransformer, _net, _step
 from skvae._graph import WARM_UP, CudaRecorder, GraphedSteps, _Recorded
-from skvae._net import EpochNet, Run
+from skvae._step import Steps
 
 
 class FakeRecorder:
@@ -75,28 +75,21 @@ def test_a_replayed_fit_is_the_same(kld_weight, small, quick, monkeypatch):
     expected, history = plain.transform(small), plain.history_
     recorders = []
 
-    def replayed(net, run):
-        recorders.append(FakeRecorder())
-        return run._replace(graphs=GraphedSteps(recorders[-1]))
+    class Recorder(FakeRecorder):
+        def __init__(self, generator):
+            super().__init__()
+            recorders.append(self)
 
-    monkeypatch.setattr(EpochNet, "__setattr__", _setting_run(replayed))
+    monkeypatch.setattr(_step, "CudaRecorder", Recorder)
+    monkeypatch.setattr(
+        _net, "Steps", lambda *args, **kw: Steps(*args, **{**kw, "recorded": True})
+    )
     again = estimator.fit(small)
     np.testing.assert_array_equal(again.transform(small), expected)
     (recorder,) = recorders
     assert recorder.replayed > 0
     for key in ("train_loss", "train_kl_loss", "valid_loss"):
         assert [row[key] for row in again.history_] == [row[key] for row in history]
-
-
-def _setting_run(change):
-    original = EpochNet.__setattr__
-
-    def setattr_(net, name, value):
-        if name == "run_" and isinstance(value, Run):
-            value = change(net, value)
-        original(net, name, value)
-
-    return setattr_
 
 
 @pytest.mark.gpu

@@ -3,12 +3,10 @@ import pytest
 import torch
 
 from skvae._criteria import PenalisedError, WeightedELBO
-from skvae._gradients import Gradients
 from skvae._modules import VAE, Autoencoder
 from skvae._objective import kl_per_row
 from skvae._rows import Rows
-from skvae._step import clip, held_out_terms, training_step
-from skvae._update import Update
+from skvae._step import Steps, clip, held_out_terms
 
 
 @pytest.fixture
@@ -25,6 +23,7 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize("hook", [None, lambda x: None])
 @pytest.mark.parametrize("max_norm", [None, 1e-3])
 @pytest.mark.parametrize(
     ("kind", "criterion"),
@@ -35,43 +34,33 @@ def generator(seed=0):
         (Autoencoder, PenalisedError(5, "l1", 1e-3, "gradient", 1e-3)),
     ],
 )
-def test_steps_lower_the_loss(x, kind, criterion, max_norm):
+def test_steps_lower_the_loss(x, kind, criterion, max_norm, hook):
     module = kind(5, 2, hidden_dims=(8,), seed=0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01, weight_decay=0.0)
-    update, noise = Update(optimizer), generator()
-    losses = [
-        criterion(
-            training_step(
-                module, criterion, update, x, generator=noise, max_norm=max_norm
-            )
-        ).item()
-        for _ in range(60)
-    ]
+    steps = Steps(module, criterion, optimizer, generator(), max_norm=max_norm)
+    step = steps.begin_epoch(60, on_grad_computed=hook)
+    losses = [criterion(step(x)).item() for _ in range(60)]
     assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize("max_norm", [None, 1e-3])
 def test_derived_gradients_are_clipped_as_autograd_s_are(x, max_norm):
     weights = []
-    for derived in (False, True):
+    for hook in (None, lambda x: None):  # who is shown gradients gets autograd's
         module, criterion = VAE(5, 2, hidden_dims=(8,), seed=0), WeightedELBO(1e-3, 5)
-        gradients = None
-        if derived:
-            gradients = Gradients(module, criterion)
-            gradients.attach()
         optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-        update, noise = Update(optimizer), generator()
-        training_step(
-            module,
-            criterion,
-            update,
-            x,
-            generator=noise,
-            max_norm=max_norm,
-            gradients=gradients,
-        )
+        steps = Steps(module, criterion, optimizer, generator(), max_norm=max_norm)
+        steps.begin_epoch(1, on_grad_computed=hook)(x)
         weights.append([p.detach() for p in module.parameters()])
     torch.testing.assert_close(*weights)
+
+
+def test_a_lone_row_is_not_normalised(module, x):
+    optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
+    steps = Steps(module, WeightedELBO(1e-3, 5), optimizer, generator())
+    steps.begin_epoch(1, lone_row=True)(x[:1])
+    for name, tensor in module.state_dict().items():
+        assert torch.isfinite(tensor).all(), name
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 50.0])
@@ -91,15 +80,14 @@ def test_gradient_is_clipped_before_it_is_shown(module, x):
         squares = [p.grad.square().sum() for p in module.parameters()]
         norms.append(torch.stack(squares).sum().sqrt().item())
 
-    training_step(
+    steps = Steps(
         module,
         WeightedELBO(1e-3, 5),
-        Update(torch.optim.AdamW(module.parameters())),
-        x,
-        generator=generator(),
+        torch.optim.AdamW(module.parameters()),
+        generator(),
         max_norm=1e-3,
-        on_grad_computed=show,
     )
+    steps.begin_epoch(1, on_grad_computed=show)(x)
     assert norms == [pytest.approx(1e-3, rel=1e-3)]
 
 
