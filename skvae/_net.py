@@ -75,14 +75,23 @@ class EpochNet(NeuralNet):
     """skorch net whose ``train_step`` trains one epoch.
 
     Parameters beyond skorch's: ``gradient_clip_val`` (norm of the gradient, float or
-    None) and ``data_scale``, the number that X was divided by. The history is in the
-    units of X. ``run_`` is there while :func:`train` runs.
+    None), ``precision`` ("float32" or "bf16", of a step's products) and ``data_scale``,
+    the number that X was divided by. The history is in the units of X. ``run_`` is
+    there while :func:`train` runs.
     """
 
     run_: Run
 
-    def __init__(self, *args, gradient_clip_val=None, data_scale=1.0, **kwargs):
+    def __init__(
+        self,
+        *args,
+        gradient_clip_val=None,
+        precision="float32",
+        data_scale=1.0,
+        **kwargs,
+    ):
         self.gradient_clip_val = gradient_clip_val
+        self.precision = precision
         self.data_scale = data_scale
         super().__init__(*args, **kwargs)
 
@@ -93,13 +102,16 @@ class EpochNet(NeuralNet):
         rows, _ = batch
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
-        # A callback that is shown gradients may replace them, and a lone row cannot be
-        # normalised: these are autograd's.
+        # A callback that is shown gradients may replace them, a lone row cannot be
+        # normalised, and only autograd knows which products were in bfloat16.
         hook = self._grad_hook()
         epoch = self.history[-1, "epoch"]
         n_steps = rows.n_batches(self.batch_size, min_rows)
         gradients = self._begin_epoch(
-            n_steps, derived=hook is None and len(rows) >= min_rows
+            n_steps,
+            derived=hook is None
+            and len(rows) >= min_rows
+            and self.precision == "float32",
         )
         terms_of_steps, sizes = [], []
         minibatches = rows.shuffled(self.batch_size, self.run_.order, min_rows)
@@ -112,6 +124,7 @@ class EpochNet(NeuralNet):
                 x,
                 self.run_.noise,
                 max_norm=self.gradient_clip_val,
+                precision=self.precision,
                 gradients=gradients,
                 on_grad_computed=hook,
             )
@@ -266,6 +279,7 @@ def build_net(
     batch_size: int,
     gradient_clip_val: float | None,
     device: torch.device,
+    precision: str,
     verbose: int,
     callbacks: Sequence,
 ) -> EpochNet:
@@ -281,6 +295,7 @@ def build_net(
         lr=lr,
         batch_size=batch_size,
         gradient_clip_val=gradient_clip_val,
+        precision=precision,
         data_scale=data_scale,
         iterator_train=WholeEpoch,
         iterator_valid=WholeEpoch,

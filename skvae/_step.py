@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ._criteria import Criterion
+from ._device import products_in
 from ._gradients import Gradients
 from ._modules import Autoencoder
 from ._rows import Rows
@@ -35,12 +36,14 @@ def training_step(
     generator: torch.Generator,
     *,
     max_norm: float | None,
+    precision: str = "float32",
     gradients: Gradients | None = None,
     on_grad_computed: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
     """One update; returns the terms of the loss without synchronising.
 
-    Without ``gradients``, it is autograd that differentiates.
+    Without ``gradients``, it is autograd that differentiates, and only it has another
+    ``precision`` than float32.
     """
     if gradients is not None:
         terms = gradients.compute(x, generator)
@@ -49,7 +52,9 @@ def training_step(
         parameters = update.parameters
         for parameter in parameters:
             parameter.grad = None
-        terms = criterion.terms(module, x, generator)
+        # What goes back is as precise as what went forward: torch wants it outside.
+        with products_in(precision, x.device):
+            terms = criterion.terms(module, x, generator)
         criterion(terms).backward()
         terms = terms.detach()
         parts = [p.grad for p in parameters if p.grad is not None]
