@@ -188,6 +188,12 @@ def _add_training_options(command) -> None:
         "--max-epochs", type=_positive, metavar="N", help="default: the estimator's"
     )
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, mps")
+    command.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "bf16"),
+        help="of training; default: float32",
+    )
     command.add_argument("--seed", type=int, default=0, help="default: 0")
 
 
@@ -221,7 +227,11 @@ def _weight(text: str) -> float | str:
 
 def _params(args) -> dict:
     """Parameters of the estimator that the flags set."""
-    params = {"device": args.device, "random_state": args.seed}
+    params = {
+        "device": args.device,
+        "precision": args.precision,
+        "random_state": args.seed,
+    }
     if args.max_epochs is not None:
         params["max_epochs"] = args.max_epochs
     return params

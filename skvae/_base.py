@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from ._device import inference_dtype, resolve_device
+from ._device import checked_precision, inference_dtype, resolve_device
 from ._matmul import fast_products
 from ._modules import ACTIVATIONS, Autoencoder
 from ._net import Checkpoint, EpochNet, checked_callbacks, train
@@ -93,6 +93,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "warm_start": ["boolean"],
         "callbacks": [list, None],
         "device": [str],
+        "precision": [StrOptions({"float32", "bf16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -134,8 +135,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Training rows, at least two. Computation is in float32. Sparse X and memory
-            maps are densified, or read, a minibatch at a time.
+            Training rows, at least two. Computation is in float32, but for what
+            ``precision`` says. Sparse X and memory maps are densified, or read, a
+            minibatch at a time.
         y : Ignored
             Not used, present for API consistency.
 
@@ -334,6 +336,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _settings(self, n_features: int) -> Settings:
         """The parameters, checked and resolved."""
+        device = resolve_device(self.device)
         return Settings(
             module={
                 "n_features": n_features,
@@ -357,7 +360,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             else None,
             n_iter_no_change=int(self.n_iter_no_change),
             tol=float(self.tol),
-            device=resolve_device(self.device),
+            device=device,
+            precision=checked_precision(self.precision, device),
             verbose=int(self.verbose),
             callbacks=checked_callbacks(self.callbacks),
         )

@@ -28,6 +28,11 @@ NOISE_FLOOR = 1e-9
 NOISE_MOMENTUM = 0.05
 
 
+def _squared_error(reconstruction: Tensor, x: Tensor) -> Tensor:
+    """Mean over elements, in the precision of the rows."""
+    return nn.functional.mse_loss(reconstruction.to(x.dtype), x)
+
+
 class Criterion(nn.Module):
     """Squared error plus weighted penalties.
 
@@ -51,7 +56,11 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def terms(self, module, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Differentiable terms of a minibatch, (n_terms,)."""
+        """Differentiable terms of a minibatch, (n_terms,).
+
+        In the precision of its rows, also under autocast, where a module returns
+        bfloat16 and a sum of that would be rounded to three digits.
+        """
         raise NotImplementedError
 
     def held_out_terms(self, module, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -146,10 +155,10 @@ class WeightedELBO(Criterion):
 
     def terms(self, module: VAE, x: Tensor, generator: torch.Generator) -> Tensor:
         """Squared error of a posterior draw and KL per row."""
-        mean, log_var = module.encode(x, generator)
+        mean, log_var = (part.to(x.dtype) for part in module.encode(x, generator))
         noise = torch.empty_like(mean).normal_(generator=generator)
         z = draw_posterior(mean, log_var, noise)
-        error = nn.functional.mse_loss(module.decode(z, generator), x)
+        error = _squared_error(module.decode(z, generator), x)
         return self._with_kl(error, mean, log_var)
 
     def held_out_terms(
@@ -165,7 +174,7 @@ class WeightedELBO(Criterion):
         error = x.new_zeros(())
         for draw in (noise, -noise):
             z = draw_posterior(mean, log_var, draw)
-            error += 0.5 * nn.functional.mse_loss(module.decode(z), x)
+            error += 0.5 * _squared_error(module.decode(z), x)
         return self._with_kl(error, mean, log_var)
 
     def _with_kl(self, error: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
@@ -254,8 +263,8 @@ class PenalisedError(Criterion):
         self, module: Autoencoder, x: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Squared error, and the penalties that there are."""
-        z = module.code(x, generator)
-        terms = [nn.functional.mse_loss(module.decode(z, generator), x)]
+        z = module.code(x, generator).to(x.dtype)
+        terms = [_squared_error(module.decode(z, generator), x)]
         terms += self.code_terms(z)
         if self.decoder_penalty is not None:
             penalty = DECODER_PENALTIES[self.decoder_penalty]

@@ -1,4 +1,6 @@
-"""Where a model runs."""
+"""Where a model runs, and how precisely."""
+
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -56,3 +58,36 @@ def fits(n_bytes: int, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return n_bytes <= _ROWS_SHARE * free
+
+
+def checked_precision(precision: str, device: torch.device) -> str:
+    """A ``precision`` parameter, checked to be one of the device.
+
+    Raises
+    ------
+    ValueError
+        If the device has no bfloat16 of its own.
+    """
+    if precision == "bf16" and not _has_bfloat16(device):
+        raise ValueError(
+            f"precision='bf16', but there is no training in bfloat16 on '{device}' "
+            "here; use precision='float32', or a CUDA device of compute capability 8.0 "
+            "or newer."
+        )
+    return precision
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return device.type == "cpu"
+    # torch asks the current device. One that emulates bfloat16 would take longer than
+    # in float32, for less.
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def products_in(precision: str, device: torch.device) -> AbstractContextManager:
+    """What to compute inside, for matrix products of this precision."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

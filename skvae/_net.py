@@ -80,14 +80,23 @@ class EpochNet(NeuralNet):
     """skorch net whose ``train_step`` trains one epoch.
 
     Parameters beyond skorch's: ``gradient_clip_val`` (norm of the gradient, float or
-    None) and ``data_scale``, the number that X was divided by. The history is in the
-    units of X. ``run_`` is there while :func:`train` runs.
+    None), ``precision`` ("float32" or "bf16", of a step's products) and ``data_scale``,
+    the number that X was divided by. The history is in the units of X. ``run_`` is
+    there while :func:`train` runs.
     """
 
     run_: Run
 
-    def __init__(self, *args, gradient_clip_val=None, data_scale=1.0, **kwargs):
+    def __init__(
+        self,
+        *args,
+        gradient_clip_val=None,
+        precision="float32",
+        data_scale=1.0,
+        **kwargs,
+    ):
         self.gradient_clip_val = gradient_clip_val
+        self.precision = precision
         self.data_scale = data_scale
         super().__init__(*args, **kwargs)
 
@@ -256,6 +265,7 @@ def build_net(
     batch_size: int,
     gradient_clip_val: float | None,
     device: torch.device,
+    precision: str,
     verbose: int,
     callbacks: Sequence,
 ) -> EpochNet:
@@ -271,6 +281,7 @@ def build_net(
         lr=lr,
         batch_size=batch_size,
         gradient_clip_val=gradient_clip_val,
+        precision=precision,
         data_scale=data_scale,
         iterator_train=WholeEpoch,
         iterator_valid=WholeEpoch,
@@ -320,6 +331,7 @@ def train(
         net.optimizer_,
         noise,
         max_norm=net.gradient_clip_val,
+        precision=net.precision,
         recorded=noise.device.type == "cuda" and n_steps >= WORTHWHILE,
     )
     order = streams.torch_generator(streams.order)

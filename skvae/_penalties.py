@@ -23,6 +23,11 @@ def absolute_length(z: Tensor) -> Tensor:
     return z.abs().sum(dim=1).mean()
 
 
+def _without_autocast(z: Tensor) -> torch.autocast:
+    """What to measure a decoder in: only passes through it are autocast's."""
+    return torch.autocast(z.device.type, enabled=False)
+
+
 def _matrices(module: Autoencoder) -> list[Tensor]:
     return [m.weight for m in module.decoder.modules() if isinstance(m, nn.Linear)]
 
@@ -44,9 +49,10 @@ def decoder_gradient(
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()
-        x = module.decode(z, generator)
+        x = module.decode(z, generator).to(z.dtype)
         v = torch.empty_like(x).normal_(generator=generator)
-        (gradient,) = torch.autograd.grad(x, z, v, create_graph=True)
+        with _without_autocast(z):
+            (gradient,) = torch.autograd.grad(x, z, v, create_graph=True)
         return gradient.square().sum(dim=1).mean()
 
 
@@ -68,8 +74,9 @@ def decoder_spectral(
     The penalty of Yoshida and Miyato (2017), which bounds how far the decoder
     stretches; Ghosh et al. divide by the singular values instead, without a weight.
     """
-    values = [largest_singular_value(w, generator) for w in _matrices(module)]
-    return torch.stack(values).square().sum()
+    with _without_autocast(z):
+        values = [largest_singular_value(w, generator) for w in _matrices(module)]
+        return torch.stack(values).square().sum()
 
 
 CODE_PENALTIES = {"l2": squared_length, "l1": absolute_length}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ._criteria import Criterion
+from ._device import products_in
 from ._gradients import Gradients
 from ._graph import CudaRecorder, GraphedSteps
 from ._modules import Autoencoder
@@ -41,6 +42,8 @@ class Steps:
         Where dropout and posteriors draw from; on the module's device.
     max_norm : float or None
         Length that gradients are clipped to.
+    precision : {"float32", "bf16"}
+        Of the products.
     recorded : bool
         Whether to replay steps as CUDA graphs.
     """
@@ -53,11 +56,12 @@ class Steps:
         generator: torch.Generator,
         *,
         max_norm: float | None = None,
+        precision: str = "float32",
         recorded: bool = False,
     ) -> None:
         self._module, self._criterion = module, criterion
         self._generator = generator
-        self._max_norm = max_norm
+        self._max_norm, self._precision = max_norm, precision
         self._derived = Gradients(module, criterion)
         self._update = Update(optimizer)
         self._graphs = GraphedSteps(CudaRecorder(generator)) if recorded else None
@@ -73,10 +77,11 @@ class Steps:
 
         It takes a minibatch, and returns the terms of its loss without synchronising.
         Gradients are derived where they can be. Someone who is shown them may replace
-        them, and a lone row cannot be normalised: these are left to autograd.
+        them, a lone row cannot be normalised, and only autograd knows which products
+        were in bfloat16.
         """
-        left = lone_row or on_grad_computed is not None or not self._derived.covered()
-        if left:
+        usual = not lone_row and self._precision == "float32"
+        if not usual or on_grad_computed is not None or not self._derived.covered():
             self._update.begin_epoch(None)
             return partial(self._step, self._differentiate, on_grad_computed)
         self._derived.attach()
@@ -115,7 +120,9 @@ class Steps:
         parameters = self._update.parameters
         for parameter in parameters:
             parameter.grad = None
-        terms = self._criterion.terms(self._module, x, self._generator)
+        # What goes back is as precise as what went forward: torch wants it outside.
+        with products_in(self._precision, x.device):
+            terms = self._criterion.terms(self._module, x, self._generator)
         self._criterion(terms).backward()
         parts = [p.grad for p in parameters if p.grad is not None]
         return terms.detach(), parts

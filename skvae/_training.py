@@ -90,6 +90,7 @@ class Settings:
     n_iter_no_change: int
     tol: float
     device: torch.device
+    precision: str
     verbose: int
     callbacks: Sequence
 
@@ -170,6 +171,7 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         batch_size=settings.batch_size,
         gradient_clip_val=settings.gradient_clip_val,
         device=settings.device,
+        precision=settings.precision,
         verbose=settings.verbose,
         callbacks=settings.callbacks,
     )
@@ -288,6 +290,7 @@ def retune(model: Model, settings: Settings) -> None:
         optimizer__weight_decay=settings.weight_decay,
         batch_size=settings.batch_size,
         gradient_clip_val=settings.gradient_clip_val,
+        precision=settings.precision,
         verbose=settings.verbose,
     )
     settings.family.retune(model.net.criterion_, model.scale)

@@ -28,6 +28,7 @@ ESTIMATORS = [
     VAETransformer(**QUICK, whiten=True, weight_decay=0.1),
     VAETransformer(**{**QUICK, "latent_dim": 50}),
     VAETransformer(**QUICK, kld_schedule="linear"),
+    VAETransformer(**QUICK, precision="bf16"),
     VAETransformer(**QUICK, kld_schedule="cyclical", free_bits=0.1),
     AETransformer(max_epochs=10),
     AETransformer(**QUICK, linear_path=None),
@@ -35,6 +36,7 @@ ESTIMATORS = [
     RAETransformer(**QUICK, decoder_penalty="l2", early_stopping=False),
     RAETransformer(**QUICK, decoder_penalty="gradient"),
     RAETransformer(**QUICK, decoder_penalty="spectral", activation="swiglu"),
+    RAETransformer(**QUICK, decoder_penalty="gradient", precision="bf16"),
     SAETransformer(max_epochs=10),
     SAETransformer(**QUICK, reg_weight=0.1, linear_path=None),
 ]

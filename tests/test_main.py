@@ -105,6 +105,15 @@ def test_fit_and_transform(table, tmp_path, capsys):
     np.testing.assert_allclose(frame.to_numpy(), expected)
 
 
+def test_training_flags_are_parameters(table, tmp_path):
+    model = str(tmp_path / "m.joblib")
+    flags = ["--device", "cpu", "--precision", "bf16", "--seed", "3", *QUICK[:2]]
+    assert main(["fit", table, "-o", model, *flags]) == 0
+    params = joblib.load(model)[-1].get_params()
+    expected = {"device": "cpu", "precision": "bf16", "random_state": 3}
+    assert {name: params[name] for name in expected} == expected
+
+
 def test_transform_checks_the_names_of_columns(tmp_path, digits, capsys):
     frame = pd.DataFrame(digits[:60, 2:6], columns=list("abcd"))
     frame.to_csv(tmp_path / "a.csv", index=False)
@@ -185,6 +194,7 @@ def test_bad_files_get_one_line_and_status_2(
         ["search", "--latent-dims", "0"],
         ["search", "--kld-weights", "-1"],
         ["search", "--folds", "1"],
+        ["search", "--precision", "half"],
         ["fit", "x.npy"],
     ],
 )

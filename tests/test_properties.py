@@ -47,6 +47,7 @@ params = st.fixed_dictionaries(
         "kld_schedule": st.sampled_from(["constant", "linear", "cyclical"]),
         "free_bits": st.sampled_from([0.0, 0.1]),
         "whiten": st.booleans(),
+        "precision": st.sampled_from(["float32", "bf16"]),
     }
 )
 deterministic = st.one_of(
