@@ -40,6 +40,19 @@ def fit_density(
         return mixture.fit(codes[kept].astype(np.float64))
 
 
+def draw_codes(density: GaussianMixture, n_samples: int, scale: float, generator):
+    """Codes (n_samples, latent_dim) from a mixture, in random order.
+
+    Drawn in units of ``scale``, since numpy checks covariances to absolute tolerances.
+    """
+    unitless = copy.copy(density).set_params(random_state=generator)
+    unitless.means_ = density.means_ / scale
+    unitless.covariances_ = density.covariances_ / scale**2
+    codes, _ = unitless.sample(n_samples)
+    # The mixture gives its components one after the other.
+    return scale * generator.permutation(codes)
+
+
 class RAETransformer(AETransformer):
     """Regularised autoencoder: short codes and a smooth decoder instead of noise.
 
@@ -273,7 +286,5 @@ class RAETransformer(AETransformer):
         check_is_fitted(self)
         n_samples = checked_n_samples(n_samples)
         generator = private_generator(random_state)
-        density = copy.copy(self.density_).set_params(random_state=generator)
-        codes, _ = density.sample(n_samples)
-        # The mixture gives its components one after the other.
-        return self.inverse_transform(generator.permutation(codes).astype(self._dtype))
+        codes = draw_codes(self.density_, n_samples, self.scale_, generator)
+        return self.inverse_transform(codes.astype(self._dtype))

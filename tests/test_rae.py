@@ -80,3 +80,17 @@ def test_density_of_few_or_equal_codes():
         warnings.simplefilter("error")
         density = fit_density(np.zeros((200, 2)), 10, 1.0, 0)
     assert np.isfinite(density.sample(3)[0]).all()
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_samples_do_not_depend_on_the_units(unit):
+    """numpy takes covariances of a million squared for asymmetric ones, and warns."""
+    X = np.random.RandomState(0).randn(40, 3)
+    samples = [
+        RAETransformer(3, hidden_dims=(), reg_weight=0.0, max_epochs=3, random_state=0)
+        .fit(X * scale)
+        .sample(5, random_state=0)
+        / scale
+        for scale in (1.0, unit)
+    ]
+    np.testing.assert_allclose(*samples, rtol=0.05, atol=0.05)
