@@ -4,6 +4,7 @@ On a small network most of the time of an operation goes into starting it.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from torch import Tensor
 
@@ -11,9 +12,27 @@ from torch import Tensor
 _ALIGNMENT = 16
 
 
+def _sizes(tensors: Sequence[Tensor]) -> list[int]:
+    return [-(-t.numel() // _ALIGNMENT) * _ALIGNMENT for t in tensors]
+
+
 def side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """Zeros for all of these tensors, and views of them in their shapes."""
-    sizes = [-(-t.numel() // _ALIGNMENT) * _ALIGNMENT for t in tensors]
+    sizes = _sizes(tensors)
     flat = tensors[0].new_zeros(sum(sizes))
     parts = zip(tensors, flat.split(sizes), strict=True)
     return flat, [part[: t.numel()].view_as(t) for t, part in parts]
+
+
+def lie_in(flat: Tensor, tensors: Sequence[Tensor | None]) -> bool:
+    """Whether these are all the views of a tensor that :func:`side_by_side` made."""
+    views = [t for t in tensors if t is not None]
+    if len(views) < len(tensors):
+        return False
+    sizes = _sizes(views)
+    starts = accumulate(sizes, initial=flat.data_ptr() // flat.itemsize)
+    return sum(sizes) == flat.numel() and all(
+        view.data_ptr() == start * flat.itemsize
+        for view, start in zip(views, starts, strict=False)
+        if view.numel()
+    )

@@ -405,7 +405,10 @@ class Gradients:
             all(type(part) in _COVERED and not _has_hooks(part) for part in parts)
             and isinstance(self._module, VAE) == variational
             and self._criterion.single_pass
-            and all(p.requires_grad for p in self._module.parameters())
+            and all(
+                p.requires_grad and p.device.type in ("cpu", "cuda")
+                for p in self._module.parameters()
+            )
         )
 
     def attach(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._flat import side_by_side
+from ._flat import lie_in, side_by_side
 
 # Number of parameters up to which starting an operation is what costs.
 SMALL = 4_194_304
@@ -74,7 +74,11 @@ class Update:
 
         Returns whether steps will be what the last epoch's were, on the same memory.
         """
-        plain = gradients is not None and _is_plain(self._optimizer)
+        plain = (
+            gradients is not None
+            and _is_plain(self._optimizer)
+            and lie_in(gradients, [p.grad for p in self.parameters])
+        )
         self._gradients = gradients if plain else None
         # A callback may have put other tensors in their place.
         if not plain or self._held() != self._addresses:

@@ -90,6 +90,16 @@ def test_other_optimisers_update_themselves(options):
     update.release()
 
 
+def test_an_optimiser_of_other_parameters_updates_itself():
+    parameters, _, flat = make()
+    optimizer = torch.optim.AdamW(parameters[:2], lr=0.1, fused=True)
+    update = Update(optimizer)
+    update.begin_epoch(flat)
+    assert not update.is_fused
+    update.step()
+    assert parameters[0] in optimizer.state
+
+
 def test_hooks_of_the_optimiser_are_called():
     _, optimizer, flat = make()
     calls = []
