@@ -18,10 +18,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from ._checkpoint import Checkpoint
 from ._device import checked_precision, inference_dtype, resolve_device
 from ._matmul import fast_products
 from ._modules import ACTIVATIONS, Autoencoder
-from ._net import Checkpoint, EpochNet, checked_callbacks, train
+from ._net import EpochNet, checked_callbacks, train
 from ._rows import chunk_rows
 from ._seeds import Streams, entropy_of
 from ._training import (
@@ -210,15 +211,18 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 self._check_same_architecture(settings)
                 model = copy.copy(self._model)
             rows = model.rows(X)
-            checkpoint = Checkpoint(model.net)
+            net = model.net
+            checkpoint = Checkpoint(net.module_, net.criterion_, net.optimizer_)
+            n_epochs = len(net.history)
             retune(model, settings)
             try:
-                train(model.net, rows, None, epochs=1, streams=streams, endless=True)
+                train(net, rows, None, epochs=1, streams=streams, endless=True)
             except BaseException:
                 checkpoint.restore()
+                del net.history[n_epochs:]
                 raise
-            model.net.module_.eval()
-            model.best_epoch = len(model.net.history)
+            net.module_.eval()
+            model.best_epoch = len(net.history)
             if start is not None:
                 start = settings.family.for_new_rows(start, rows)
             settings.family.calibrate(model, rows, None, start)

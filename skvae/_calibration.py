@@ -13,6 +13,7 @@ from ._criteria import NOISE_FLOOR
 from ._linear import LinearVAE
 from ._modules import VAE
 from ._rows import Rows, chunk_rows
+from ._threads import threads_for
 from ._verdicts import ACTIVE_VARIANCE, is_collapsed
 
 # Rows that calibration looks at: the noise variance is one number.
@@ -43,7 +44,8 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
         turns = len(x) // len(points)
         x = x[: turns * len(points)]
         points = points.repeat(turns, 1).unsqueeze(0)
-    squared_error, _ = distortion_and_rate(module, x, points)
+    with threads_for(module, len(x)):
+        squared_error, _ = distortion_and_rate(module, x, points)
     return max(squared_error.mean().item() / rows.n_features, NOISE_FLOOR)
 
 
@@ -57,7 +59,8 @@ def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
 def collapsed(module: VAE, rows: Rows) -> bool:
     """Whether rows that differ have codes that do not."""
     x = some(rows, CALIBRATION_ROWS)
-    spread = module.code(x).var(dim=0, correction=0)
+    with threads_for(module, len(x)):
+        spread = module.code(x).var(dim=0, correction=0)
     n_active = int((spread > ACTIVE_VARIANCE).sum())
     return is_collapsed(n_active) and bool((x != x[0]).any())
 
@@ -66,4 +69,6 @@ def collapsed(module: VAE, rows: Rows) -> bool:
 def gain_of_module(module: VAE, rows: Rows) -> np.ndarray:
     """Gain of the decoder around these rows' codes, (latent_dim,), float64."""
     x = some(rows, max(16, GAIN_ROWS // module.latent_dim))
-    return decoder_gain(module, module.code(x)).cpu().numpy().astype(np.float64)
+    with threads_for(module, len(x)):
+        gain = decoder_gain(module, module.code(x))
+    return gain.cpu().numpy().astype(np.float64)

@@ -1,8 +1,8 @@
 """Keep the epoch that is best on held-out rows; stop when none has come for long."""
 
-import copy
-
 from skorch.callbacks import Callback
+
+from ._checkpoint import Checkpoint
 
 
 class StopTraining(Exception):
@@ -51,7 +51,7 @@ class BestEpoch(Callback):
         self.best_ = net.validate(self.valid).objective - self.head_start
         self.mark_ = self.best_
         self.waited_ = 0
-        self.state_ = self._snapshot(net)
+        self.checkpoint_ = Checkpoint(net.module_, net.criterion_)
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if net.history[-1, "epoch"] < self.first_epoch:
@@ -60,7 +60,7 @@ class BestEpoch(Callback):
         if objective < self.best_:
             self.best_ = objective
             self.best_epoch_ = net.history[-1, "epoch"]
-            self.state_ = self._snapshot(net)
+            self.checkpoint_ = Checkpoint(net.module_, net.criterion_)
         self.waited_ += 1
         if objective < self.mark_ - self.tol:
             self.mark_ = objective
@@ -69,12 +69,4 @@ class BestEpoch(Callback):
             raise StopTraining
 
     def on_train_end(self, net, X=None, y=None, **kwargs) -> None:
-        module, criterion = self.state_
-        net.module_.load_state_dict(module)
-        net.criterion_.load_state_dict(criterion)
-
-    def _snapshot(self, net):
-        return (
-            copy.deepcopy(net.module_.state_dict()),
-            copy.deepcopy(net.criterion_.state_dict()),
-        )
+        self.checkpoint_.restore()

@@ -8,7 +8,6 @@ checkpoints, early stopping and scoring callbacks work as they do in skorch; the
 ``batch[0]`` the epoch's ``Rows``, and its ``on_grad_computed`` once a minibatch.
 """
 
-import copy
 import dis
 import math
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from ._modules import Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
 from ._step import Steps, held_out_terms
-from ._threads import at_most_threads, worthwhile_threads
+from ._threads import threads_for
 
 _VALIDATION_SEED = 1_312_611_4
 
@@ -336,10 +335,8 @@ def train(
     )
     order = streams.torch_generator(streams.order)
     net.run_ = Run(order, steps, None if endless else epochs)
-    n_weights = sum(p.numel() for p in net.module_.parameters())
-    batch_size = min(net.batch_size, len(rows))
     try:
-        with at_most_threads(worthwhile_threads(n_weights, batch_size)):
+        with threads_for(net.module_, min(net.batch_size, len(rows))):
             net.notify("on_train_begin", X=rows, y=None)
             with suppress(StopTraining):
                 net.fit_loop(rows, epochs=epochs)
@@ -351,20 +348,3 @@ def train(
         net.optimizer_.zero_grad(set_to_none=True)
         net.criterion_.set_progress(1.0)
         del net.run_
-
-
-class Checkpoint:
-    """The state of a net before a call that may fail."""
-
-    def __init__(self, net: EpochNet) -> None:
-        self._net = net
-        self._states = [
-            (part, copy.deepcopy(part.state_dict()))
-            for part in (net.module_, net.criterion_, net.optimizer_)
-        ]
-        self._n_epochs = len(net.history)
-
-    def restore(self) -> None:
-        for part, state in self._states:
-            part.load_state_dict(state)
-        del self._net.history[self._n_epochs :]

@@ -8,9 +8,10 @@ the calling thread.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
+from torch import nn
 
 # Multiplications of a step that keep one thread busy for a few milliseconds.
 WORK_PER_THREAD = 200_000_000
@@ -49,3 +50,9 @@ def at_most_threads(n_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def threads_for(module: nn.Module, n_rows: int) -> AbstractContextManager[None]:
+    """Use the threads inside that so many rows at once are worth."""
+    n_weights = sum(p.numel() for p in module.parameters())
+    return at_most_threads(worthwhile_threads(n_weights, n_rows))

@@ -1,0 +1,28 @@
+"""Copies of what modules and optimisers have learnt, to go back to."""
+
+from typing import Any
+
+from torch import Tensor
+
+
+class Checkpoint:
+    """The state of modules, criteria and optimisers, as it is now."""
+
+    def __init__(self, *parts: Any) -> None:
+        self._states = [(part, cloned(part.state_dict())) for part in parts]
+
+    def restore(self) -> None:
+        """Give every part its state of then."""
+        for part, state in self._states:
+            part.load_state_dict(state)
+
+
+def cloned(state: Any) -> Any:
+    """A state with tensors of its own, several times as fast as ``copy.deepcopy``."""
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, dict):
+        return {key: cloned(value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [cloned(value) for value in state]
+    return state
