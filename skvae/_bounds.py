@@ -7,7 +7,7 @@ linear in z, deterministic, and a row's value does not depend on its neighbours.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -46,13 +46,13 @@ def expected_squared_error(
     A point is one for all rows, (latent_dim,), or one a row, (n_rows, latent_dim).
     The decoder ends in a linear map A of an embedding u(z). With r and u of the
     posterior mean and du = u(z) - u, the error is
-    ``|r|^2 - 2 r'A E[du] + E[du' A'A du]``: one product as wide as the table for a
-    row, where decoding every point would take as many as there are points.
+    ``|r|^2 - 2 r'A E[du] + E |A du|^2``: one product as wide as the table for a row,
+    where decoding every point would take as many as there are points.
     """
     decoder = module.decoder
     residual = x - module.decode(mean)
     readout = decoder.readout()
-    gram = readout.T @ readout
+    squared_length = _squared_length_behind(readout)
     centre = decoder.embed(mean)
     drift = torch.zeros_like(centre)
     spread = x.new_zeros(len(x))
@@ -60,9 +60,18 @@ def expected_squared_error(
         for noise in (point, -point):
             change = decoder.embed(draw_posterior(mean, log_var, noise)) - centre
             drift += change
-            spread += _inner(change @ gram, change)
+            spread += squared_length(change)
     cross = _inner(residual @ readout, drift)
     return _inner(residual, residual) + (spread - 2.0 * cross) / (2 * len(points))
+
+
+def _squared_length_behind(linear: Tensor) -> Callable[[Tensor], Tensor]:
+    """|A u|^2 of rows u, through A or through A'A: whichever is smaller."""
+    n_features, width = linear.shape
+    if n_features <= width:
+        return lambda u: (u @ linear.T).square().sum(dim=1)
+    gram = linear.T @ linear
+    return lambda u: _inner(u @ gram, u)
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -132,13 +141,12 @@ def decoder_gain(module: VAE, mean: Tensor) -> Tensor:
     posterior means given, by central differences.
     """
     decoder = module.decoder
-    readout = decoder.readout()
-    gram = readout.T @ readout
+    squared_length = _squared_length_behind(decoder.readout())
     squares = []
     for unit in range(mean.shape[1]):
         step = torch.zeros_like(mean)
         step[:, unit] = GAIN_STEP
         change = decoder.embed(mean + step) - decoder.embed(mean - step)
-        squares.append(_inner(change @ gram, change).mean())
+        squares.append(squared_length(change).mean())
     # Rounding can take the square of an idle unit below zero.
     return torch.stack(squares).clamp_(0.0).sqrt_() / (2.0 * GAIN_STEP)

@@ -18,6 +18,7 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.helper import predefined_split
+from torch import nn
 
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
@@ -121,9 +122,9 @@ class EpochNet(NeuralNet):
             terms_of_steps.append(terms)
             sizes.append(len(x) / len(rows))
         # The loss is of the weights before the last update: look at them, too.
-        checksum = torch.stack(
-            [p.detach().sum() for p in self.module_.parameters()]
-        ).sum()
+        checksum = nn.utils.get_total_norm(
+            [p.detach() for p in self.module_.parameters()]
+        )
         terms = torch.tensor(sizes, device=self.device) @ torch.stack(terms_of_steps)
         summary = torch.stack([*terms, self.criterion_(terms), checksum])
         *values, loss, checked = summary.tolist()
