@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ._linear import LinearVAE
@@ -38,12 +39,25 @@ def cubature(latent_dim: int) -> Tensor:
     return math.sqrt(max(n_pairs, latent_dim)) * left @ right
 
 
+def antithetic_error(
+    module: VAE, x: Tensor, mean: Tensor, log_var: Tensor, noise: Tensor
+) -> Tensor:
+    """Squared error, mean over elements, of two draws a row: ``noise`` and its mirror.
+
+    ``noise`` is of the shape of ``mean``.
+    """
+    error = x.new_zeros(())
+    for draw in (noise, -noise):
+        z = draw_posterior(mean, log_var, draw)
+        error += 0.5 * F.mse_loss(module.decode(z), x)
+    return error
+
+
 def expected_squared_error(
     module: VAE, x: Tensor, mean: Tensor, log_var: Tensor, points: Tensor
 ) -> Tensor:
     """E_q |x - xhat(z)|^2 per row, by cubature.
 
-    A point is one for all rows, (latent_dim,), or one a row, (n_rows, latent_dim).
     The decoder ends in a linear map A of an embedding u(z). With r and u of the
     posterior mean and du = u(z) - u, the error is
     ``|r|^2 - 2 r'A E[du] + E |A du|^2``: one product as wide as the table for a row,

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ._bounds import (
+    antithetic_error,
     cubature,
     decoder_gain,
     distortion_and_rate,
@@ -40,13 +41,16 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
     """
     x = some(rows, CALIBRATION_ROWS)
     points = cubature(module.latent_dim)
-    if 2 * len(points) * len(x) > CUBATURE_ROWS:
-        turns = len(x) // len(points)
-        x = x[: turns * len(points)]
-        points = points.repeat(turns, 1).unsqueeze(0)
     with threads_for(module, len(x)):
-        squared_error, _ = distortion_and_rate(module, x, points)
-    return max(squared_error.mean().item() / rows.n_features, NOISE_FLOOR)
+        if 2 * len(points) * len(x) <= CUBATURE_ROWS:
+            squared_error, _ = distortion_and_rate(module, x, points)
+            error = squared_error.mean() / rows.n_features
+        else:
+            turns = len(x) // len(points)
+            x = x[: turns * len(points)]
+            points = points.to(x.device, x.dtype).repeat(turns, 1)
+            error = antithetic_error(module, x, *module.encode(x), points)
+    return max(error.item(), NOISE_FLOOR)
 
 
 def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:

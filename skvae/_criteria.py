@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ._bounds import antithetic_error
 from ._modules import VAE, Autoencoder
 from ._objective import (
     calibrated_elbo,
@@ -171,10 +172,7 @@ class WeightedELBO(Criterion):
         """
         mean, log_var = module.encode(x)
         noise = torch.empty_like(mean).normal_(generator=generator)
-        error = x.new_zeros(())
-        for draw in (noise, -noise):
-            z = draw_posterior(mean, log_var, draw)
-            error += 0.5 * _squared_error(module.decode(z), x)
+        error = antithetic_error(module, x, mean, log_var, noise)
         return self._with_kl(error, mean, log_var)
 
     def _with_kl(self, error: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:

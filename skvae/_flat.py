@@ -17,11 +17,14 @@ def _sizes(tensors: Sequence[Tensor]) -> list[int]:
 
 
 def side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    """Zeros for all of these tensors, and views of them in their shapes."""
+    """Memory for all of these tensors, not filled, and views of it in their shapes."""
     sizes = _sizes(tensors)
-    flat = tensors[0].new_zeros(sum(sizes))
-    parts = zip(tensors, flat.split(sizes), strict=True)
-    return flat, [part[: t.numel()].view_as(t) for t, part in parts]
+    flat = tensors[0].new_empty(sum(sizes))
+    views = []
+    for tensor, part in zip(tensors, flat.split(sizes), strict=True):
+        part[tensor.numel() :] = 0.0  # between two tensors, for norms of the whole
+        views.append(part[: tensor.numel()].view_as(tensor))
+    return flat, views
 
 
 def lie_in(flat: Tensor, tensors: Sequence[Tensor | None]) -> bool:

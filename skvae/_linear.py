@@ -45,8 +45,9 @@ class LinearVAE(NamedTuple):
 def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (divisor n) of every column, in float64; X may be sparse."""
     if sparse.issparse(X):
-        mean, variance = mean_variance_axis(X.astype(np.float64, copy=False), axis=0)
-        return mean, variance
+        # It adds up in float64, and returns what X is in.
+        mean, variance = mean_variance_axis(X, axis=0)
+        return mean.astype(np.float64), variance.astype(np.float64)
     mean = X.mean(axis=0, dtype=np.float64)
     # Two passes and no centred copy: X may be a memory map.
     step = max(1, 500_000 // max(1, X.shape[1]))
