@@ -25,6 +25,7 @@ from ._modules import ACTIVATIONS, Autoencoder
 from ._net import EpochNet, checked_callbacks, train
 from ._rows import chunk_rows
 from ._seeds import Streams, entropy_of
+from ._sparse import Batch, as_tensor
 from ._training import (
     Family,
     Model,
@@ -292,8 +293,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         X_reconstructed : ndarray of shape (n_samples, n_features)
             In the units of X; float64 if X is float64, else float32.
         """
-        chunks = self._chunks(X)
-        return np.concatenate([self._in_units_of_X(module(x)) for module, x in chunks])
+        check_is_fitted(self)
+        batches = self._batches(self._validated(X, reset=False))
+        return np.concatenate([self._in_units_of_X(module(x)) for module, x in batches])
 
     def reconstruction_error(self, X, per_feature=False):
         """Squared error of the reconstruction of X from its codes.
@@ -445,19 +447,21 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
         """Rows of X in the module's units, chunk by chunk."""
         check_is_fitted(self)
-        yield from self._validated_chunks(self._validated(X, reset=False))
+        for module, x in self._batches(self._validated(X, reset=False)):
+            yield module, as_tensor(x)
 
-    def _validated_chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
+    def _batches(self, X) -> Iterator[tuple[Any, Batch]]:
+        """Validated rows for an encoder, which may be sparse."""
         _, dtype = self._device_and_dtype(X.dtype)
         module = self._inference_module(dtype)
         with torch.no_grad(), fast_products():
-            for x in self._model.rows(X, dtype=dtype, resident=False).chunks():
+            for x in self._model.rows(X, dtype=dtype, resident=False).batches():
                 yield module, x
 
     def _transformed(self, X) -> np.ndarray:
         """Codes of validated rows, (n_rows, latent_dim)."""
-        chunks = self._validated_chunks(X)
-        codes = np.concatenate([module.code(x).cpu().numpy() for module, x in chunks])
+        batches = self._batches(X)
+        codes = np.concatenate([module.code(x).cpu().numpy() for module, x in batches])
         return codes * self._code_units(codes.dtype)
 
     def _in_units_of_X(self, x: Tensor) -> np.ndarray:

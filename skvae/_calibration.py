@@ -14,6 +14,7 @@ from ._criteria import NOISE_FLOOR
 from ._linear import LinearVAE
 from ._modules import VAE
 from ._rows import Rows, chunk_rows
+from ._sparse import Batch, as_tensor
 from ._threads import threads_for
 from ._verdicts import ACTIVE_VARIANCE, is_collapsed
 
@@ -25,11 +26,11 @@ CUBATURE_ROWS = 32_768
 GAIN_ROWS = 2048
 
 
-def some(rows: Rows, n_rows: int) -> torch.Tensor:
+def some(rows: Rows, n_rows: int) -> Batch:
     """Up to ``n_rows`` rows, and no more than a chunk's, evenly spaced."""
     n_kept = min(n_rows, len(rows), chunk_rows(rows.n_features))
     index = np.linspace(0, len(rows) - 1, n_kept).round().astype(int)
-    return rows[torch.from_numpy(index)]
+    return rows.batch(torch.from_numpy(index))
 
 
 @torch.no_grad()
@@ -39,23 +40,24 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
     By cubature; where that takes long, rows take its points in turns. Over rows whose
     posteriors are equally wide, as a linear model's are, that is as exact.
     """
-    x = some(rows, CALIBRATION_ROWS)
+    batch = some(rows, CALIBRATION_ROWS)
+    x = as_tensor(batch)
     points = cubature(module.latent_dim)
     with threads_for(module, len(x)):
         if 2 * len(points) * len(x) <= CUBATURE_ROWS:
             squared_error, _ = distortion_and_rate(module, x, points)
             error = squared_error.mean() / rows.n_features
         else:
-            turns = len(x) // len(points)
-            x = x[: turns * len(points)]
-            points = points.to(x.device, x.dtype).repeat(turns, 1)
-            error = antithetic_error(module, x, *module.encode(x), points)
+            points = points.to(x.device, x.dtype).repeat(len(x) // len(points), 1)
+            mean, log_var = (part[: len(points)] for part in module.encode(batch))
+            error = antithetic_error(module, x[: len(points)], mean, log_var, points)
     return max(error.item(), NOISE_FLOOR)
 
 
 def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
     """The same for a linear model."""
-    error, _ = linear_distortion_and_rate(linear, some(rows, CALIBRATION_ROWS))
+    x = as_tensor(some(rows, CALIBRATION_ROWS))
+    error, _ = linear_distortion_and_rate(linear, x)
     return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
 
 
@@ -65,8 +67,10 @@ def collapsed(module: VAE, rows: Rows) -> bool:
     x = some(rows, CALIBRATION_ROWS)
     with threads_for(module, len(x)):
         spread = module.code(x).var(dim=0, correction=0)
-    n_active = int((spread > ACTIVE_VARIANCE).sum())
-    return is_collapsed(n_active) and bool((x != x[0]).any())
+    if not is_collapsed(int((spread > ACTIVE_VARIANCE).sum())):
+        return False
+    dense = as_tensor(x)
+    return bool((dense != dense[0]).any())
 
 
 @torch.no_grad()

@@ -6,8 +6,8 @@ back along them. Write ``g`` for the gradient of the loss by the output of a lay
 row for a row of the minibatch. Every layer below has ``forward``, and ``backward(g)``,
 which sets the gradients of its parameters and returns the one of its input:
 
-Linear, y = x W' + b
-    dW = g' x,  db = 1' g,  dx = g W.
+Linear, y = x W' + b, and of rows of X, y = x W + b
+    dW = g' x or x' g,  db = 1' g,  dx = g W.
 Elementwise, y = f(x), and dropout, y = c x with a random c
     dx = g f'(x),  dx = g c.
 Gated, y = v f(u) with (v, u) the halves of the input
@@ -32,7 +32,7 @@ class, a hook, a frozen parameter) is left to autograd.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -50,14 +50,16 @@ from ._modules import (
     Decoder,
     Encoder,
     GaussianEncoder,
+    InputLinear,
     Linear,
     capped_log_var,
 )
 from ._objective import kl_to_standard_normal
+from ._sparse import Batch, SparseRows, as_tensor
 
 _COVERED = {
     *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, Body, Block, nn.ModuleList),
-    *(Linear, BatchNorm, nn.LayerNorm, nn.Identity),
+    *(Linear, InputLinear, BatchNorm, nn.LayerNorm, nn.Identity),
     *(WeightedELBO, PenalisedError),
 }
 
@@ -97,6 +99,32 @@ class _Linear:
 
     def pull_back(self, g: Tensor) -> Tensor:
         return g @ self._weight
+
+
+class _InputLinear:
+    """A map of rows of X, dense or sparse: nobody asks for their gradient."""
+
+    def __init__(self, layer: InputLinear) -> None:
+        self._weight, self._bias = layer.weight, layer.bias
+
+    def forward(self, x: Batch) -> Tensor:
+        self._x = x
+        y = x @ self._weight
+        return y if self._bias is None else y.add_(self._bias)
+
+    def set_gradients(self, g: Tensor) -> None:
+        if isinstance(self._x, SparseRows):
+            self._x.transposed_product(g, out=cast(Tensor, self._weight.grad))
+        else:
+            torch.mm(self._x.T, g, out=self._weight.grad)
+        if self._bias is not None:
+            torch.sum(g, dim=0, out=self._bias.grad)
+
+
+def _linear(layer: nn.Module) -> Any:
+    if isinstance(layer, InputLinear):
+        return _InputLinear(layer)
+    return _Linear(cast(nn.Linear, layer))
 
 
 class _BatchNorm:
@@ -197,19 +225,19 @@ class _Block:
             norm = [_BatchNorm(block.norm)]
         elif isinstance(block.norm, nn.LayerNorm):
             norm = [_LayerNorm(block.norm)]
-        self._linear = _Linear(block.linear)
+        self._linear = _linear(block.linear)
         self._others: list[_Link] = (
             [_Gate(block.activation), *norm]
             if block.gated
             else [*norm, _Activation(block.activation)]
         )
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Batch, mask: Tensor | None) -> Tensor:
         self._mask = mask
-        x = self._linear.forward(x)
+        h: Tensor = self._linear.forward(x)
         for link in self._others:
-            x = link.forward(x)
-        return x if mask is None else x.mul_(mask)
+            h = link.forward(h)
+        return h if mask is None else h.mul_(mask)
 
     def _to_linear(self, g: Tensor) -> Tensor:
         if self._mask is not None:
@@ -233,7 +261,7 @@ class _Chain:
         self._body = body
         self.blocks = [_Block(cast(Block, block)) for block in body.blocks]
 
-    def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(self, x: Batch, generator: torch.Generator) -> Batch:
         masks = self._body.masks(x, generator)
         for block, mask in zip(self.blocks, masks, strict=True):
             x = block.forward(x, mask)
@@ -256,14 +284,14 @@ class _Encoder:
 
     def __init__(self, encoder: Encoder) -> None:
         self._chain = _Chain(encoder.body)
-        self._heads = [_Linear(encoder.mean)]
+        self._heads = [_linear(encoder.mean)]
         self._offset = None
         if isinstance(encoder, GaussianEncoder):
-            self._heads.append(_Linear(encoder.log_var))
+            self._heads.append(_linear(encoder.log_var))
             self._offset = encoder.linear_log_var
-        self._linear = None if encoder.linear is None else _Linear(encoder.linear)
+        self._linear = None if encoder.linear is None else _linear(encoder.linear)
 
-    def forward(self, x: Tensor, generator: torch.Generator) -> list[Tensor]:
+    def forward(self, x: Batch, generator: torch.Generator) -> list[Tensor]:
         h = self._chain.forward(x, generator)
         outputs = [head.forward(h) for head in self._heads]
         if self._linear is not None:
@@ -288,8 +316,8 @@ class _Encoder:
 class _Decoder:
     def __init__(self, decoder: Decoder) -> None:
         self._chain = _Chain(decoder.body)
-        self._out = _Linear(decoder.out)
-        self._linear = None if decoder.linear is None else _Linear(decoder.linear)
+        self._out = _linear(decoder.out)
+        self._linear = None if decoder.linear is None else _linear(decoder.linear)
 
     def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
         y = self._out.forward(self._chain.forward(z, generator))
@@ -428,14 +456,14 @@ class Gradients:
                 cast(Tensor, part.num_batches_tracked).add_(n_batches)
 
     @torch.no_grad()
-    def compute(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def compute(self, x: Batch, generator: torch.Generator) -> Tensor:
         """Set the gradients of the loss of a minibatch; returns its terms.
 
         At least two rows, if the module normalises batches.
         """
         encoder, code, decoder = self._parts
         z, terms = code.forward(encoder.forward(x, generator), generator)
-        residual = decoder.forward(z, generator).sub_(x)
+        residual = decoder.forward(z, generator).sub_(as_tensor(x))
         error = torch.linalg.vector_norm(residual).square() / residual.numel()
         g = decoder.backward(residual.mul_(2.0 / residual.numel()))
         encoder.set_gradients(code.backward(g))

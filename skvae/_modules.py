@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ._sparse import Batch
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "silu": F.silu,
@@ -45,7 +47,7 @@ def capped_log_var(raw: Tensor) -> Tensor:
 
 
 def dropout_masks(
-    x: Tensor, widths: Sequence[int], rate: float, generator: torch.Generator | None
+    x: Batch, widths: Sequence[int], rate: float, generator: torch.Generator | None
 ) -> list[Tensor]:
     """What inverted dropout multiplies layers of these widths with, for rows ``x``.
 
@@ -63,8 +65,8 @@ def dropout_masks(
         torch.ge(lanes[: sum(sizes)], dropped - 2**15, out=keep)
         keep.mul_(2**16 / (2**16 - dropped))
     else:
-        keep = x.new_empty(sum(sizes)).bernoulli_(1.0 - rate, generator=generator)
-        keep.div_(1.0 - rate)
+        keep = torch.empty(sum(sizes), dtype=x.dtype, device=x.device)
+        keep.bernoulli_(1.0 - rate, generator=generator).div_(1.0 - rate)
     return [part.view(len(x), -1) for part in keep.split(sizes)]
 
 
@@ -76,6 +78,30 @@ class Linear(nn.Linear):
 
     def reset_parameters(self) -> None:
         pass
+
+
+class InputLinear(nn.Module):
+    """Linear map of rows of X, dense or sparse; its weight is (n_in, n_out).
+
+    The other way round than in ``nn.Linear``, so that a nonzero of a sparse row meets
+    weights that lie side by side.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features = n_in, n_out
+        self.weight = nn.Parameter(torch.empty(n_in, n_out))
+        self.bias = nn.Parameter(torch.empty(n_out)) if bias else None
+
+    def forward(self, x: Batch) -> Tensor:
+        if isinstance(x, Tensor):
+            return F.linear(x, self.weight.T, self.bias)
+        y = x @ self.weight
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        bias = self.bias is not None
+        return f"{self.in_features}, {self.out_features}, bias={bias}"
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -103,13 +129,14 @@ class Block(nn.Module):
         *,
         activation: str,
         normalise: bool,
+        linear: type[Linear | InputLinear] = Linear,
     ) -> None:
         super().__init__()
         self.gated = activation == "swiglu"
         self.activation = activation
         batch_norm = normalise and not self.gated
         # A bias in front of batch normalisation is subtracted again: leave it out.
-        self.linear = Linear(
+        self.linear = linear(
             n_in, 2 * n_out if self.gated else n_out, bias=not batch_norm
         )
         self.norm: nn.Module
@@ -135,24 +162,30 @@ class Body(nn.Module):
     """A chain of blocks; with no widths at all it passes its input on."""
 
     def __init__(
-        self, widths: Sequence[int], *, dropout_rate: float, **block_options
+        self,
+        widths: Sequence[int],
+        *,
+        dropout_rate: float,
+        first: type[Linear | InputLinear] = Linear,
+        **block_options,
     ) -> None:
         super().__init__()
         self.widths = list(widths[1:])
         self.dropout_rate = dropout_rate
         self.blocks = nn.ModuleList(
-            Block(n_in, n_out, **block_options) for n_in, n_out in pairwise(widths)
+            Block(n_in, n_out, linear=Linear if i else first, **block_options)
+            for i, (n_in, n_out) in enumerate(pairwise(widths))
         )
 
     def masks(
-        self, x: Tensor, generator: torch.Generator | None
+        self, x: Batch, generator: torch.Generator | None
     ) -> Sequence[Tensor | None]:
         """A dropout mask a block for rows ``x``, where there is dropout."""
         if self.training and self.dropout_rate > 0.0:
             return dropout_masks(x, self.widths, self.dropout_rate, generator)
         return [None] * len(self.blocks)
 
-    def forward(self, h: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, h: Batch, generator: torch.Generator | None = None) -> Batch:
         for block, mask in zip(self.blocks, self.masks(h, generator), strict=True):
             h = block(h, mask)
         return h
@@ -163,14 +196,18 @@ class Encoder(nn.Module):
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__()
-        self.body = Body(widths, **block_options)
-        self.mean = Linear(widths[-1], latent_dim)
-        self.linear = Linear(widths[0], latent_dim, bias=False) if linear_path else None
+        self.body = Body(widths, first=InputLinear, **block_options)
+        # Without blocks the heads face X.
+        head = Linear if self.body.blocks else InputLinear
+        self.mean = head(widths[-1], latent_dim)
+        self.linear = (
+            InputLinear(widths[0], latent_dim, bias=False) if linear_path else None
+        )
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None):
+    def forward(self, x: Batch, generator: torch.Generator | None = None):
         return self.code(x, self.body(x, generator))
 
-    def code(self, x: Tensor, h: Tensor) -> Tensor:
+    def code(self, x: Batch, h: Tensor) -> Tensor:
         """Code of rows ``x`` whose embedding is ``h``."""
         mean = self.mean(h)
         return mean if self.linear is None else mean + self.linear(x)
@@ -181,12 +218,12 @@ class GaussianEncoder(Encoder):
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__(widths, latent_dim, linear_path=linear_path, **block_options)
-        self.log_var = Linear(widths[-1], latent_dim)
+        self.log_var = type(self.mean)(widths[-1], latent_dim)
         self.linear_log_var = (
             nn.Parameter(torch.empty(latent_dim)) if linear_path else None
         )
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
+    def forward(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
         h = self.body(x, generator)
         log_var = self.log_var(h)
         if self.linear_log_var is not None:
@@ -271,7 +308,7 @@ class Autoencoder(nn.Module):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw the initial weights as torch does, from ``generator`` instead."""
         for module in self.modules():
-            if isinstance(module, nn.Linear):
+            if isinstance(module, (Linear, InputLinear)):
                 bound = 1.0 / math.sqrt(module.in_features)
                 for parameter in module.parameters(recurse=False):
                     parameter.uniform_(-bound, bound, generator=generator)
@@ -297,10 +334,10 @@ class Autoencoder(nn.Module):
         linear, decoder_linear = self.encoder.linear, self.decoder.linear
         if linear is None or decoder_linear is None:
             raise ValueError("This model was made without a linear path.")
-        linear.weight[: len(encode)] = encode
+        linear.weight[:, : len(encode)] = encode.T
         decoder_linear.weight[:, : len(encode)] = decode
 
-    def code(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
         """Codes (n, latent_dim) of rows (n, n_features)."""
         return self.encoder(x, generator)
 
@@ -308,7 +345,7 @@ class Autoencoder(nn.Module):
         """Reconstruction (n, n_features) of codes (n, latent_dim)."""
         return self.decoder(z, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Batch) -> Tensor:
         """Reconstruction of rows from their codes."""
         return self.decode(self.code(x))
 
@@ -339,9 +376,9 @@ class VAE(Autoencoder):
         opened = -torch.log(torch.expm1(-log_var))
         raw[: len(log_var)] = opened.clamp(max=AT_PRIOR)
 
-    def encode(self, x: Tensor, generator: torch.Generator | None = None) -> Posterior:
+    def encode(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
         """Posterior of rows (n, n_features)."""
         return self.encoder(x, generator)
 
-    def code(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
         return self.encode(x, generator).mean

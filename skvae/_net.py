@@ -149,7 +149,7 @@ class EpochNet(NeuralNet):
     def infer(self, x, **fit_params):
         """Reconstruct rows, so that ``predict`` and scoring callbacks work."""
         if isinstance(x, Rows):
-            return torch.cat([self.module_(part) for part in x.chunks()])
+            return torch.cat([self.module_(part) for part in x.batches()])
         return super().infer(x, **fit_params)
 
     def notify(self, method_name, **cb_kwargs):

@@ -5,6 +5,7 @@ same as on the raw data, in other units; and training does not depend on those u
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ._device import fits
+from ._sparse import Batch, SparseRows, multiplies_nonzeros
 
 # Values of a chunk at inference: 32 MiB in float32, whatever the width of the table.
 CHUNK_ENTRIES = 8_388_608
@@ -47,7 +49,7 @@ class Rows(Dataset):
 
     With ``resident``, a dense array in memory moves to the device once, if it fits. A
     memory map and a sparse matrix stay where they are: only the rows of a minibatch are
-    read, and densified on the device.
+    read, and densified on the device, if they are not better left sparse.
 
     Parameters
     ----------
@@ -78,14 +80,16 @@ class Rows(Dataset):
         self._scale = scale
         self._dtype = dtype
         self.device = device
-        if index is None:
-            self._source = X
-        elif sparse.issparse(X):
-            self._source = X[index]
-        else:
-            self._source = _SelectedRows(X, index)
+        self._source = X if index is None else _SelectedRows(X, index)
+        self._is_sparse = sparse.issparse(X)
+        self._stays_sparse = (
+            self._is_sparse
+            and device.type == "cpu"
+            and dtype == torch.float32
+            and multiplies_nonzeros(X, mean, scale)
+        )
         self._resident: Tensor | None = None
-        in_memory = not sparse.issparse(X) and not is_memory_mapped(X)
+        in_memory = not self._is_sparse and not is_memory_mapped(X)
         n_bytes = len(self) * self.n_features * dtype.itemsize
         if resident and in_memory and fits(n_bytes, device):
             self._resident = self._load()
@@ -139,13 +143,26 @@ class Rows(Dataset):
             return self._resident[index]
         return self._normalise(self._source[_host_index(index)])
 
+    def batch(self, index, buffer: np.ndarray | None = None) -> Batch:
+        """The same for an encoder: left sparse where that is faster.
+
+        If it is densified later, then in ``buffer``.
+        """
+        if not self._is_sparse:
+            return self[index]
+        X = self._source[_host_index(index)]
+        if not self._stays_sparse:
+            return self._normalise(X, buffer)
+        densify = partial(self._normalise, X, buffer)
+        return SparseRows(X, self._mean, self._scale, densify)
+
     def n_batches(self, batch_size: int, min_rows: int = 1) -> int:
         """How many minibatches :meth:`shuffled` gives."""
         return len(batch_bounds(len(self), batch_size, min_rows)) - 1
 
     def shuffled(
         self, batch_size: int, generator: torch.Generator, min_rows: int = 1
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[Batch]:
         """One epoch: every row once, in an order drawn from ``generator`` (on CPU).
 
         A minibatch of sparse rows is valid until the next one is asked for.
@@ -155,21 +172,24 @@ class Rows(Dataset):
             order = order.to(self.device)
         bounds = batch_bounds(len(self), batch_size, min_rows)
         buffer = None
-        if sparse.issparse(self._source) and self.device.type != "cuda":
+        if self._is_sparse and self.device.type != "cuda":
             shape = (int(np.diff(bounds).max()), self.n_features)
             buffer = np.empty(shape, self._source.dtype)
         for start, stop in pairwise(bounds):
-            index = order[start:stop]
-            if buffer is None:
-                yield self[index]
-            else:
-                yield self._normalise(self._source[_host_index(index)], buffer)
+            yield self.batch(order[start:stop], buffer)
 
     def chunks(self) -> Iterator[Tensor]:
         """The rows in order, in chunks of bounded size."""
+        return (self[part] for part in self._parts())
+
+    def batches(self) -> Iterator[Batch]:
+        """The same for an encoder: left sparse where that is faster."""
+        return (self.batch(part) for part in self._parts())
+
+    def _parts(self) -> Iterator[slice]:
         step = chunk_rows(self.n_features)
         for start in range(0, len(self), step):
-            yield self[slice(start, min(start + step, len(self)))]
+            yield slice(start, min(start + step, len(self)))
 
 
 def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:
@@ -183,13 +203,14 @@ def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 class _SelectedRows:
-    """Some rows of an array, which stays where it is until they are read."""
+    """Some rows of a table, which stays where it is until they are read."""
 
-    def __init__(self, source: np.ndarray, index: np.ndarray) -> None:
+    def __init__(self, source, index: np.ndarray) -> None:
+        self.dtype = source.dtype
         self._source = source
         self._index = index
 
-    def __getitem__(self, index) -> np.ndarray:
+    def __getitem__(self, index):
         return self._source[self._index[index]]
 
 

@@ -12,6 +12,7 @@ from ._gradients import Gradients
 from ._graph import CudaRecorder, GraphedSteps
 from ._modules import Autoencoder
 from ._rows import Rows
+from ._sparse import Batch, as_tensor
 from ._update import Update
 
 
@@ -72,7 +73,7 @@ class Steps:
         *,
         lone_row: bool = False,
         on_grad_computed: Callable[[Tensor], None] | None = None,
-    ) -> Callable[[Tensor], Tensor]:
+    ) -> Callable[[Batch], Tensor]:
         """What takes a step of the coming epoch.
 
         It takes a minibatch, and returns the terms of its loss without synchronising.
@@ -100,23 +101,24 @@ class Steps:
 
     def _step(
         self,
-        gradients: Callable[[Tensor], tuple[Tensor, list[Tensor]]],
+        gradients: Callable[[Batch], tuple[Tensor, list[Tensor]]],
         on_grad_computed: Callable[[Tensor], None] | None,
-        x: Tensor,
+        x: Batch,
     ) -> Tensor:
         terms, parts = gradients(x)
         if self._max_norm is not None:
             clip(parts, self._max_norm)
         if on_grad_computed is not None:
-            on_grad_computed(x)
+            on_grad_computed(as_tensor(x))
         self._update.step()
         self._criterion.observe(terms)
         return terms
 
-    def _derive(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _derive(self, x: Batch) -> tuple[Tensor, list[Tensor]]:
         return self._derived.compute(x, self._generator), [self._derived.flat]
 
-    def _differentiate(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _differentiate(self, x: Batch) -> tuple[Tensor, list[Tensor]]:
+        x = as_tensor(x)
         parameters = self._update.parameters
         for parameter in parameters:
             parameter.grad = None

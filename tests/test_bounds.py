@@ -83,7 +83,7 @@ def test_importance_weighted_bound_of_a_linear_model_is_its_likelihood(linear):
 
 def test_closed_form_of_a_linear_model_is_its_cubature(linear):
     module, W, x, _ = linear
-    encode, log_var = module.encoder.linear.weight, module.encode(x).log_var[0]
+    encode, log_var = module.encoder.linear.weight.T, module.encode(x).log_var[0]
     parts = (encode.detach().numpy(), log_var.detach().numpy(), W.numpy())
     closed = linear_distortion_and_rate(LinearVAE(*parts, 0.3), x)
     torch.testing.assert_close(closed, distortion_and_rate(module, x, cubature(3)))

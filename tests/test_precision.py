@@ -14,7 +14,7 @@ from skorch.callbacks import Callback
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._criteria import PenalisedError, WeightedELBO
 from skvae._device import checked_precision
-from skvae._modules import ACTIVATIONS, VAE, Autoencoder, Linear
+from skvae._modules import ACTIVATIONS, VAE, Autoencoder, InputLinear, Linear
 from skvae._penalties import decoder_spectral
 
 D = 7
@@ -73,14 +73,17 @@ def gradient(module, criterion, context):
 def products(monkeypatch):
     """Which linear layers were at work: (in training mode, dtype of the product)."""
     seen = set()
-    forward = Linear.forward
 
-    def watch(layer, x):
-        y = forward(layer, x)
-        seen.add((layer.training, y.dtype))
-        return y
+    def watched(forward):
+        def watch(layer, x):
+            y = forward(layer, x)
+            seen.add((layer.training, y.dtype))
+            return y
 
-    monkeypatch.setattr(Linear, "forward", watch)
+        return watch
+
+    for kind in (Linear, InputLinear):
+        monkeypatch.setattr(kind, "forward", watched(kind.forward))
     return seen
 
 
