@@ -23,7 +23,7 @@ from ._device import checked_precision, inference_dtype, resolve_device
 from ._matmul import fast_products
 from ._modules import ACTIVATIONS, Autoencoder
 from ._net import EpochNet, checked_callbacks, train
-from ._rows import chunk_rows
+from ._rows import chunk_rows, stacked
 from ._seeds import Streams, entropy_of
 from ._sparse import Batch, as_tensor
 from ._training import (
@@ -294,8 +294,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             In the units of X; float64 if X is float64, else float32.
         """
         check_is_fitted(self)
-        batches = self._batches(self._validated(X, reset=False))
-        return np.concatenate([self._in_units_of_X(module(x)) for module, x in batches])
+        X = self._validated(X, reset=False)
+        parts = (self._in_units_of_X(module(x)) for module, x in self._batches(X))
+        return stacked(parts, X.shape[0])
 
     def reconstruction_error(self, X, per_feature=False):
         """Squared error of the reconstruction of X from its codes.
@@ -313,11 +314,15 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             Squared error in the squared units of X; averaged over features unless
             ``per_feature``.
         """
-        errors = []
-        for module, x in self._chunks(X):
-            error = module(x).sub_(x).square_().mul_(self.scale_**2)
-            errors.append((error if per_feature else error.mean(dim=1)).cpu().numpy())
-        return np.concatenate(errors)
+        check_is_fitted(self)
+        X = self._validated(X, reset=False)
+
+        def errors() -> Iterator[np.ndarray]:
+            for module, x in self._batches(X):
+                error = module(x).sub_(as_tensor(x)).square_().mul_(self.scale_**2)
+                yield (error if per_feature else error.mean(dim=1)).cpu().numpy()
+
+        return stacked(errors(), X.shape[0])
 
     @property
     def module_(self) -> Autoencoder:
@@ -460,8 +465,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _transformed(self, X) -> np.ndarray:
         """Codes of validated rows, (n_rows, latent_dim)."""
-        batches = self._batches(X)
-        codes = np.concatenate([module.code(x).cpu().numpy() for module, x in batches])
+        parts = (module.code(x).cpu().numpy() for module, x in self._batches(X))
+        codes = stacked(parts, X.shape[0])
         return codes * self._code_units(codes.dtype)
 
     def _in_units_of_X(self, x: Tensor) -> np.ndarray:
@@ -475,12 +480,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         device, dtype = self._device_and_dtype(Z.dtype)
         module = self._inference_module(dtype)
         step = chunk_rows(self.n_features_in_)
-        parts = []
         with torch.no_grad(), fast_products():
-            for start in range(0, len(Z), step):
-                z = torch.as_tensor(Z[start : start + step], dtype=dtype, device=device)
-                parts.append(self._in_units_of_X(module.decode(z)))
-        return np.concatenate(parts)
+            chunks = (Z[start : start + step] for start in range(0, len(Z), step))
+            codes = (torch.as_tensor(z, dtype=dtype, device=device) for z in chunks)
+            parts = (self._in_units_of_X(module.decode(z)) for z in codes)
+            return stacked(parts, len(Z))
 
     def _code_units(self, dtype: np.dtype) -> np.ndarray:
         """What a unit of a latent dimension is multiplied with, (latent_dim,)."""

@@ -53,30 +53,44 @@ def antithetic_error(
     return error
 
 
-def expected_squared_error(
-    module: VAE, x: Tensor, mean: Tensor, log_var: Tensor, points: Tensor
-) -> Tensor:
-    """E_q |x - xhat(z)|^2 per row, by cubature.
+class Cubature:
+    """Expectations over the posteriors of a module, for any number of rows.
 
     The decoder ends in a linear map A of an embedding u(z). With r and u of the
-    posterior mean and du = u(z) - u, the error is
+    posterior mean and du = u(z) - u, the squared error of a row is expected to be
     ``|r|^2 - 2 r'A E[du] + E |A du|^2``: one product as wide as the table for a row,
     where decoding every point would take as many as there are points.
     """
-    decoder = module.decoder
-    residual = x - module.decode(mean)
-    readout = decoder.readout()
-    squared_length = _squared_length_behind(readout)
-    centre = decoder.embed(mean)
-    drift = torch.zeros_like(centre)
-    spread = x.new_zeros(len(x))
-    for point in points:
-        for noise in (point, -point):
-            change = decoder.embed(draw_posterior(mean, log_var, noise)) - centre
-            drift += change
-            spread += squared_length(change)
-    cross = _inner(residual @ readout, drift)
-    return _inner(residual, residual) + (spread - 2.0 * cross) / (2 * len(points))
+
+    @torch.no_grad()
+    def __init__(self, module: VAE) -> None:
+        self._module = module
+        self._readout = module.decoder.readout()
+        self._squared_length = _squared_length_behind(self._readout)
+        self.points = cubature(module.latent_dim).to(self._readout)
+
+    @torch.no_grad()
+    def squared_error(self, x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+        """E_q |x - xhat(z)|^2 per row."""
+        decoder = self._module.decoder
+        residual = x - self._module.decode(mean)
+        centre = decoder.embed(mean)
+        drift = torch.zeros_like(centre)
+        spread = x.new_zeros(len(x))
+        for point in self.points:
+            for noise in (point, -point):
+                change = decoder.embed(draw_posterior(mean, log_var, noise)) - centre
+                drift += change
+                spread += self._squared_length(change)
+        cross = _inner(residual @ self._readout, drift)
+        mean_change = (spread - 2.0 * cross) / (2 * len(self.points))
+        return _inner(residual, residual) + mean_change
+
+    @torch.no_grad()
+    def distortion_and_rate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected squared error per row, summed over features, and KL in nats."""
+        mean, log_var = self._module.encode(x)
+        return self.squared_error(x, mean, log_var), kl_per_row(mean, log_var)
 
 
 def _squared_length_behind(linear: Tensor) -> Callable[[Tensor], Tensor]:
@@ -94,19 +108,8 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def distortion_and_rate(
-    module: VAE, x: Tensor, points: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Expected squared error per row (summed over features) and KL per row in nats."""
-    mean, log_var = module.encode(x)
-    points = points.to(x.device, x.dtype)
-    error = expected_squared_error(module, x, mean, log_var, points)
-    return error, kl_per_row(mean, log_var)
-
-
-@torch.no_grad()
 def linear_distortion_and_rate(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`distortion_and_rate`, of a linear model: in closed form."""
+    """As :meth:`Cubature.distortion_and_rate`, of a linear model: in closed form."""
     encode, log_var, decode = (
         torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in linear[:3]
     )

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from ._bounds import (
+    Cubature,
     antithetic_error,
     cubature,
     decoder_gain,
-    distortion_and_rate,
     linear_distortion_and_rate,
 )
 from ._criteria import NOISE_FLOOR
@@ -45,7 +45,7 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
     points = cubature(module.latent_dim)
     with threads_for(module, len(x)):
         if 2 * len(points) * len(x) <= CUBATURE_ROWS:
-            squared_error, _ = distortion_and_rate(module, x, points)
+            squared_error, _ = Cubature(module).distortion_and_rate(x)
             error = squared_error.mean() / rows.n_features
         else:
             points = points.to(x.device, x.dtype).repeat(len(x) // len(points), 1)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._bounds import cubature, expected_squared_error
+from ._bounds import Cubature
 from ._rows import chunk_rows
 
 # Rows that exchange codes, and whose posteriors are compared in pairs.
@@ -87,12 +87,13 @@ def collect_posteriors(estimator, X, n_rows: int) -> Posteriors:
     """Posteriors and expected squared errors of all rows, chunk by chunk."""
     width = estimator.n_features_in_
     kept = evenly_spaced(n_rows, min(SHUFFLED_ROWS, chunk_rows(width)))
-    points = cubature(estimator.module_.latent_dim)
+    cubature = None
     parts, rows = [], []
     start = 0
     for module, x in estimator._chunks(X):
         mean, log_var = module.encode(x)
-        error = expected_squared_error(module, x, mean, log_var, points.to(x))
+        cubature = cubature or Cubature(module)
+        error = cubature.squared_error(x, mean, log_var)
         parts.append([part.double().cpu() for part in (mean, log_var, error)])
         inside = kept[(kept >= start) & (kept < start + len(x))] - start
         rows.append(x[inside.to(x.device)])
@@ -113,13 +114,8 @@ def shuffle_loss(estimator, posteriors: Posteriors) -> float:
     others = torch.empty_like(kept)
     others[order] = kept[order.roll(1)]
     module = estimator._inference_module(x.dtype)
-    error = expected_squared_error(
-        module,
-        x,
-        posteriors.mean[others].to(x),
-        posteriors.log_var[others].to(x),
-        cubature(module.latent_dim).to(x),
-    )
+    mean, log_var = posteriors.mean[others].to(x), posteriors.log_var[others].to(x)
+    error = Cubature(module).squared_error(x, mean, log_var)
     shuffled = error.double().mean().item() * estimator.scale_**2
     own = posteriors.error[kept].mean().item()
     return (shuffled - own) / (2.0 * float(estimator.noise_variance_))

@@ -4,7 +4,7 @@ The scale is one number for the whole table, so the model of isotropic noise is 
 same as on the raw data, in other units; and training does not depend on those units.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 
@@ -200,6 +200,19 @@ def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:
     x = values.new_zeros(X.shape[0] * X.shape[1])
     # Entries that are stored twice add up, as scipy has it.
     return x.index_add_(0, entries, values).view(X.shape)
+
+
+def stacked(parts: Iterable[np.ndarray], n_rows: int) -> np.ndarray:
+    """Results of chunks as one array of ``n_rows``, without holding them twice."""
+    whole: np.ndarray | None = None
+    start = 0
+    for part in parts:
+        if whole is None:
+            whole = np.empty((n_rows, *part.shape[1:]), part.dtype)
+        whole[start : start + len(part)] = part
+        start += len(part)
+    assert whole is not None
+    return whole
 
 
 class _SelectedRows:

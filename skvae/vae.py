@@ -10,8 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder
 from ._bounds import (
-    cubature,
-    distortion_and_rate,
+    Cubature,
     importance_weighted_bound,
     in_nats,
     linear_distortion_and_rate,
@@ -394,11 +393,13 @@ class VAETransformer(BaseAutoencoder):
 
     def _terms(self, X) -> tuple[torch.Tensor, torch.Tensor]:
         """Distortion and rate per row in nats, float64."""
-        points = cubature(self.module_.latent_dim)
+        check_is_fitted(self)
+        cubature = None
         variance = self.noise_variance_ / self.scale_**2
         parts = []
         for module, x in self._chunks(X):
-            terms = distortion_and_rate(module, x, points)
+            cubature = cubature or Cubature(module)
+            terms = cubature.distortion_and_rate(x)
             nats = in_nats(*terms, variance, self.n_features_in_)
             start = self._start_terms(x)
             if start is not None:
