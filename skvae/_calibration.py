@@ -13,7 +13,7 @@ from ._bounds import (
 from ._criteria import NOISE_FLOOR
 from ._linear import LinearVAE
 from ._modules import VAE
-from ._rows import Rows, chunk_rows
+from ._rows import Rows, rows_at_once
 from ._sparse import Batch, as_tensor
 from ._threads import threads_for
 from ._verdicts import ACTIVE_VARIANCE, is_collapsed
@@ -27,8 +27,8 @@ GAIN_ROWS = 2048
 
 
 def some(rows: Rows, n_rows: int) -> Batch:
-    """Up to ``n_rows`` rows, and no more than a chunk's, evenly spaced."""
-    n_kept = min(n_rows, len(rows), chunk_rows(rows.n_features))
+    """Up to ``n_rows`` rows, and no more than memory takes, evenly spaced."""
+    n_kept = min(n_rows, len(rows), rows_at_once(rows.n_features))
     index = np.linspace(0, len(rows) - 1, n_kept).round().astype(int)
     return rows.batch(torch.from_numpy(index))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._bounds import Cubature
-from ._rows import chunk_rows
+from ._rows import rows_at_once
 
 # Rows that exchange codes, and whose posteriors are compared in pairs.
 SHUFFLED_ROWS = 4096
@@ -86,7 +86,7 @@ def evenly_spaced(n_rows: int, at_most: int) -> Tensor:
 def collect_posteriors(estimator, X, n_rows: int) -> Posteriors:
     """Posteriors and expected squared errors of all rows, chunk by chunk."""
     width = estimator.n_features_in_
-    kept = evenly_spaced(n_rows, min(SHUFFLED_ROWS, chunk_rows(width)))
+    kept = evenly_spaced(n_rows, min(SHUFFLED_ROWS, rows_at_once(width)))
     cubature = None
     parts, rows = [], []
     start = 0

@@ -15,15 +15,22 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ._device import fits
-from ._sparse import Batch, SparseRows, multiplies_nonzeros
+from ._sparse import Batch, SparseRows, as_tensor, multiplies_nonzeros
 
-# Values of a chunk at inference: 32 MiB in float32, whatever the width of the table.
+# Values of rows that are looked at together: 32 MiB in float32, whatever their width.
 CHUNK_ENTRIES = 8_388_608
+# Rows of a chunk: enough for the products, few enough for a CPU's caches.
+CHUNK_ROWS = 2048
+
+
+def rows_at_once(n_features: int) -> int:
+    """How many rows of this width may be in memory together."""
+    return max(1, CHUNK_ENTRIES // n_features)
 
 
 def chunk_rows(n_features: int) -> int:
     """How many rows an inference chunk of this width has."""
-    return max(1, min(8192, CHUNK_ENTRIES // n_features))
+    return min(CHUNK_ROWS, rows_at_once(n_features))
 
 
 def batch_bounds(n_rows: int, batch_size: int, min_rows: int) -> np.ndarray:
@@ -107,22 +114,33 @@ class Rows(Dataset):
         return resident
 
     def _normalise(self, X, buffer: np.ndarray | None = None) -> Tensor:
-        """Rows as a tensor; sparse ones in ``buffer``, if given."""
-        if sparse.issparse(X):
-            x = self._densified(X, buffer)
-            # As below, in place and on as many threads as torch has.
-            mean = torch.from_numpy(self._mean.astype(X.dtype)).to(x.device)
-            return x.sub_(mean).div_(self._scale).to(self.device, self._dtype)
+        """Rows as a tensor, in ``buffer`` if one is given."""
+        out = None if buffer is None else buffer[: X.shape[0]]
         # Centred in the precision of X: float32 could lose a small spread around a
         # large mean.
-        normalised = (X - self._mean.astype(X.dtype)) / X.dtype.type(self._scale)
-        return self._to_device(torch.from_numpy(normalised).to(self._dtype))
+        mean = self._mean.astype(X.dtype)
+        if self._is_sparse:
+            x = self._densified(X, out)
+            x = x.sub_(torch.from_numpy(mean).to(x.device)).div_(self._scale)
+            return x.to(self.device, self._dtype)
+        if X.flags.writeable and min(X.strides) >= 0:
+            # torch is faster than numpy by the threads it has.
+            into = None if out is None else torch.from_numpy(out)
+            x = torch.sub(torch.from_numpy(X), torch.from_numpy(mean), out=into)
+        else:  # which torch does not take
+            x = torch.from_numpy(np.subtract(X, mean, out=out))
+        return self._to_device(x.div_(self._scale).to(self._dtype))
 
-    def _densified(self, X, buffer: np.ndarray | None) -> Tensor:
+    def _densified(self, X, out: np.ndarray | None) -> Tensor:
         if self.device.type != "cuda":
-            dense = None if buffer is None else buffer[: X.shape[0]]
-            return torch.from_numpy(X.toarray(out=dense))
+            return torch.from_numpy(X.toarray(out=out))
         return densified(X, self._to_device)
+
+    def _buffer(self, n_rows: int) -> np.ndarray | None:
+        """Memory for so many rows, where using it again is faster."""
+        if self._resident is not None or self.device.type == "cuda":
+            return None
+        return np.empty((n_rows, self.n_features), self._source.dtype)
 
     def _to_device(self, x: Tensor) -> Tensor:
         """Through pinned memory to a GPU, which computes in the meantime."""
@@ -137,19 +155,17 @@ class Rows(Dataset):
         """Rows at an index (int, slice or tensor), as a tensor on the device."""
         if isinstance(index, int):
             index = slice(index, index + 1)
-        if self._resident is not None:
-            if isinstance(index, Tensor):
-                return self._resident.index_select(0, index)
-            return self._resident[index]
-        return self._normalise(self._source[_host_index(index)])
+        return as_tensor(self.batch(index))
 
     def batch(self, index, buffer: np.ndarray | None = None) -> Batch:
         """The same for an encoder: left sparse where that is faster.
 
-        If it is densified later, then in ``buffer``.
+        With a ``buffer``, it is valid until that is used again.
         """
-        if not self._is_sparse:
-            return self[index]
+        if self._resident is not None:
+            if isinstance(index, Tensor):
+                return self._resident.index_select(0, index)
+            return self._resident[index]
         X = self._source[_host_index(index)]
         if not self._stays_sparse:
             return self._normalise(X, buffer)
@@ -165,31 +181,29 @@ class Rows(Dataset):
     ) -> Iterator[Batch]:
         """One epoch: every row once, in an order drawn from ``generator`` (on CPU).
 
-        A minibatch of sparse rows is valid until the next one is asked for.
+        A minibatch is valid until the next one is asked for.
         """
         order = torch.randperm(len(self), generator=generator)
         if self._resident is not None:
             order = order.to(self.device)
         bounds = batch_bounds(len(self), batch_size, min_rows)
-        buffer = None
-        if self._is_sparse and self.device.type != "cuda":
-            shape = (int(np.diff(bounds).max()), self.n_features)
-            buffer = np.empty(shape, self._source.dtype)
+        buffer = self._buffer(int(np.diff(bounds).max()))
         for start, stop in pairwise(bounds):
             yield self.batch(order[start:stop], buffer)
 
     def chunks(self) -> Iterator[Tensor]:
-        """The rows in order, in chunks of bounded size."""
-        return (self[part] for part in self._parts())
+        """The rows in order, in chunks of bounded size.
+
+        A chunk is valid until the next one is asked for.
+        """
+        return map(as_tensor, self.batches())
 
     def batches(self) -> Iterator[Batch]:
         """The same for an encoder: left sparse where that is faster."""
-        return (self.batch(part) for part in self._parts())
-
-    def _parts(self) -> Iterator[slice]:
-        step = chunk_rows(self.n_features)
+        step = min(len(self), chunk_rows(self.n_features))
+        buffer = self._buffer(step)
         for start in range(0, len(self), step):
-            yield slice(start, min(start + step, len(self)))
+            yield self.batch(slice(start, min(start + step, len(self))), buffer)
 
 
 def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:

@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
-# Share of nonzeros up to which their products are faster than all of them: at 8 %,
-# they take half of the time.
+# Share of nonzeros up to which their products are clearly faster than those of all
+# entries: half of the time at 8 %, a third at 2 % (28,231 columns, 1,024 units).
 MOST_FILLED = 1 / 8
 # Entries of W in a block of columns: 4 MiB.
 BLOCK_ENTRIES = 1_048_576

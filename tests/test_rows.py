@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -96,10 +98,12 @@ def test_a_large_mean_does_not_drown_a_small_spread():
 
 
 def test_chunks_are_bounded_and_in_order(X):
-    rows = make(np.repeat(X, 400, axis=0))
-    chunks = list(rows.chunks())
-    assert len(chunks) == 3
-    assert torch.equal(torch.cat(chunks), rows[:])
+    many = np.repeat(X, 100, axis=0)
+    for source, resident in product((many, sparse.csr_array(many)), (True, False)):
+        rows = make(source, resident=resident)
+        chunks = [chunk.clone() for chunk in rows.chunks()]
+        assert [len(chunk) for chunk in chunks] == [2048, 2048, 904]
+        assert torch.equal(torch.cat(chunks), rows[:])
     assert chunk_rows(28_231) * 28_231 <= 8_388_608
     assert chunk_rows(10**9) == 1
 
