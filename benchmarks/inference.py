@@ -4,10 +4,10 @@
 
 The loops go through the same tables in chunks of 1,024 rows, in evaluation mode and
 without gradients: the plain one as one writes it, the tuned one with batch
-normalisation folded into the linear layers and with torch's fast float32 products
-(``set_float32_matmul_precision("medium")``, which on some CPUs means bfloat16). Sparse
-rows are densified a chunk at a time. skvae's methods do what they always do: check X,
-return arrays in its units. Medians over alternating rounds.
+normalisation folded into the linear layers and with oneDNN's float32 products, which on
+some CPUs means bfloat16. Sparse rows are densified a chunk at a time. skvae's methods
+do what they always do: check X, return arrays in its units. Medians over alternating
+rounds.
 """
 
 import argparse
@@ -61,12 +61,14 @@ def tuned(module: PlainVAE) -> PlainVAE:
 
 @contextmanager
 def fast_float32() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
+    # torch.set_float32_matmul_precision would leave another setting than it found.
+    setting: Any = torch.backends.mkldnn.matmul
+    before = setting.fp32_precision
+    setting.fp32_precision = "bf16"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        setting.fp32_precision = before
 
 
 @torch.no_grad()

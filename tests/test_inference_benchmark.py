@@ -39,9 +39,10 @@ def test_the_report_has_every_contender(inference, name, monkeypatch, tmp_path, 
     w = inference.WORKLOADS[name]._replace(rows=60, columns=40, hidden_dims=(8, 6))
     monkeypatch.setitem(inference.WORKLOADS, name, w)
     out = tmp_path / "inference.json"
-    before = torch.get_float32_matmul_precision()
+    setting = torch.backends.mkldnn.matmul
+    before = setting.fp32_precision
     assert inference.main(["--only", name, "--rounds", "2", "--out", str(out)]) == 0
-    assert torch.get_float32_matmul_precision() == before
+    assert setting.fp32_precision == before
 
     text = capsys.readouterr().out
     for label in ("plain loop", "transform", "reconstruct", "score_samples"):
