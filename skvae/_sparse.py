@@ -6,9 +6,9 @@ With the means m of the columns and one scale s, such rows are ``(X - 1 m') / s`
     rows' @ G  =  (X/s)' G  -  m/s (1' G)
 
 and only the nonzeros of X, with m' as one more row, are multiplied. torch's
-``embedding_bag`` does that: it adds up weighted rows of a table, several times as fast
-as sparse products of torch and scipy. Columns are taken block by block, so that their
-part of W, or of the result, is in a CPU's cache meanwhile.
+``embedding_bag`` does that: it adds up weighted rows of a table, faster than a sparse
+product of scipy. Columns are taken block by block, so that their part of W, or of the
+result, is in a CPU's cache meanwhile.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from scipy import sparse
 from torch import Tensor
 
 # Share of nonzeros up to which their products are clearly faster than those of all
-# entries: half of the time at 8 %, a third at 2 % (28,231 columns, 1,024 units).
+# entries, on a Zen 4; benchmarks/inference.py shows it at 8 %.
 MOST_FILLED = 1 / 8
 # Entries of W in a block of columns: 4 MiB.
 BLOCK_ENTRIES = 1_048_576
