@@ -4,10 +4,10 @@
 
 The loops go through the same tables in chunks of 1,024 rows, in evaluation mode and
 without gradients: the plain one as one writes it, the tuned one with batch
-normalisation folded into the linear layers and with oneDNN's float32 products, which on
-some CPUs means bfloat16. Sparse rows are densified a chunk at a time. skvae's methods
-do what they always do: check X, return arrays in its units. Medians over alternating
-rounds.
+normalisation folded into the linear layers and, like skvae, with oneDNN's float32
+products where they are exact. Sparse rows are densified a chunk at a time. skvae's
+methods do what they always do: check X, return arrays in its units. Medians over
+alternating rounds.
 """
 
 import argparse
@@ -15,8 +15,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,9 +25,11 @@ import torch
 from _machine import machine
 from _plain import PlainVAE
 from _workloads import WORKLOADS, Workload, dense, make_table
+from sklearn.utils import gen_batches
 from torch import nn
 
 from skvae import VAETransformer
+from skvae._matmul import fast_products
 
 CHUNK = 1024
 
@@ -59,30 +60,18 @@ def tuned(module: PlainVAE) -> PlainVAE:
     return module
 
 
-@contextmanager
-def fast_float32() -> Iterator[None]:
-    # torch.set_float32_matmul_precision would leave another setting than it found.
-    setting: Any = torch.backends.mkldnn.matmul
-    before = setting.fp32_precision
-    setting.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        setting.fp32_precision = before
-
-
 @torch.no_grad()
 def loop(X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
     """A function of rows, chunk by chunk."""
     parts = [
-        function(torch.from_numpy(dense(X[start : start + CHUNK]))).numpy()
-        for start in range(0, X.shape[0], CHUNK)
+        function(torch.from_numpy(dense(X[part]))).numpy()
+        for part in gen_batches(X.shape[0], CHUNK)
     ]
     return np.concatenate(parts)
 
 
 def tuned_loop(X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-    with fast_float32():
+    with fast_products():
         return loop(X, function)
 
 

@@ -19,13 +19,14 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 from _machine import machine
+from sklearn.utils import gen_batches
 
 from skvae import VAETransformer
 
@@ -194,14 +195,9 @@ def write_rows(path: Path, n_rows: int, n_columns: int, chunk: int) -> None:
     """A table on disk, written a chunk at a time, and not in the page cache."""
     table = np.lib.format.open_memmap(path, "w+", np.float32, (n_rows, n_columns))
     generator = np.random.RandomState(0)
-    for part in chunks(n_rows, chunk):
+    for part in gen_batches(n_rows, chunk):
         table[part] = generator.rand(part.stop - part.start, n_columns)
     table.flush()
-
-
-def chunks(n_rows: int, chunk: int) -> Iterator[slice]:
-    for start in range(0, n_rows, chunk):
-        yield slice(start, min(start + chunk, n_rows))
 
 
 def forget(path: Path) -> bool:
@@ -217,7 +213,7 @@ def forget(path: Path) -> bool:
 def one_pass(vae: VAETransformer, path: Path, chunk: int) -> None:
     """Train on a file that is never in memory as a whole."""
     table = np.load(path, mmap_mode="r")
-    for part in chunks(len(table), chunk):
+    for part in gen_batches(len(table), chunk):
         vae.partial_fit(table[part])
 
 

@@ -14,6 +14,7 @@ from sklearn.base import (
     TransformerMixin,
     _fit_context,
 )
+from sklearn.utils import gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
@@ -479,10 +480,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """Decode latent vectors, in units of the prior."""
         device, dtype = self._device_and_dtype(Z.dtype)
         module = self._inference_module(dtype)
-        step = chunk_rows(self.n_features_in_)
+        chunks = gen_batches(len(Z), chunk_rows(self.n_features_in_))
+        codes = (torch.as_tensor(Z[at], dtype=dtype, device=device) for at in chunks)
         with torch.no_grad(), fast_products():
-            chunks = (Z[start : start + step] for start in range(0, len(Z), step))
-            codes = (torch.as_tensor(z, dtype=dtype, device=device) for z in chunks)
             parts = (self._in_units_of_X(module.decode(z)) for z in codes)
             return stacked(parts, len(Z))
 

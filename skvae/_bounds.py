@@ -67,7 +67,7 @@ class Cubature:
         self._module = module
         self._readout = module.decoder.readout()
         self._squared_length = _squared_length_behind(self._readout)
-        self.points = cubature(module.latent_dim).to(self._readout)
+        self._points = cubature(module.latent_dim).to(self._readout)
 
     @torch.no_grad()
     def squared_error(self, x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
@@ -77,13 +77,13 @@ class Cubature:
         centre = decoder.embed(mean)
         drift = torch.zeros_like(centre)
         spread = x.new_zeros(len(x))
-        for point in self.points:
+        for point in self._points:
             for noise in (point, -point):
                 change = decoder.embed(draw_posterior(mean, log_var, noise)) - centre
                 drift += change
                 spread += self._squared_length(change)
         cross = _inner(residual @ self._readout, drift)
-        mean_change = (spread - 2.0 * cross) / (2 * len(self.points))
+        mean_change = (spread - 2.0 * cross) / (2 * len(self._points))
         return _inner(residual, residual) + mean_change
 
     @torch.no_grad()

@@ -316,11 +316,12 @@ class _Encoder:
 class _Decoder:
     def __init__(self, decoder: Decoder) -> None:
         self._chain = _Chain(decoder.body)
-        self._out = _linear(decoder.out)
-        self._linear = None if decoder.linear is None else _linear(decoder.linear)
+        self._out = _Linear(decoder.out)
+        self._linear = None if decoder.linear is None else _Linear(decoder.linear)
 
     def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        y = self._out.forward(self._chain.forward(z, generator))
+        h = cast(Tensor, self._chain.forward(z, generator))
+        y = self._out.forward(h)
         if self._linear is not None:
             y += self._linear.forward(z)
         return y

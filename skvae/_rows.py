@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.utils import gen_batches
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -107,9 +108,7 @@ class Rows(Dataset):
         resident = torch.empty(
             (len(self), self.n_features), dtype=self._dtype, device=self.device
         )
-        step = chunk_rows(self.n_features)
-        for start in range(0, len(self), step):
-            part = slice(start, min(start + step, len(self)))
+        for part in gen_batches(len(self), chunk_rows(self.n_features)):
             resident[part] = self._normalise(self._source[part])
         return resident
 
@@ -202,8 +201,8 @@ class Rows(Dataset):
         """The same for an encoder: left sparse where that is faster."""
         step = min(len(self), chunk_rows(self.n_features))
         buffer = self._buffer(step)
-        for start in range(0, len(self), step):
-            yield self.batch(slice(start, min(start + step, len(self))), buffer)
+        for part in gen_batches(len(self), step):
+            yield self.batch(part, buffer)
 
 
 def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, gen_batches
 
 from . import VAETransformer
 from ._rows import chunk_rows
@@ -295,9 +295,8 @@ def _reconstruction(final, rows) -> tuple[dict, dict]:
     """Error, correlations and moments, without holding all reconstructions at once."""
     real, rebuilt = StandardScaler(), StandardScaler()
     squares, correlations = [], []
-    step = chunk_rows(rows.shape[1])
-    for start in range(0, rows.shape[0], step):
-        part = _safe_indexing(rows, slice(start, start + step))
+    for chunk in gen_batches(rows.shape[0], chunk_rows(rows.shape[1])):
+        part = _safe_indexing(rows, chunk)
         x, xhat = _dense(part), _dense(final.reconstruct(part))
         squares.append(np.square(x - xhat).mean(axis=1))
         if not np.isfinite(squares[-1]).all():

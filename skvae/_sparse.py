@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy import sparse
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 # Share of nonzeros up to which their products are clearly faster than those of all
@@ -94,7 +95,7 @@ class SparseRows:
         if weight.numel() <= SMALL:
             return self.dense @ weight
         product = weight.new_zeros(len(self) + 1, weight.shape[1])
-        for columns in self._blocks(weight.shape[1]):
+        for columns in _blocks(weight):
             product += _sums(self._columns[:, columns].tocsr(), weight[columns])
         return product[:-1] - product[-1]
 
@@ -104,14 +105,14 @@ class SparseRows:
             torch.mm(self.dense.T, g, out=out)
             return
         table = torch.cat([g, -g.sum(dim=0, keepdim=True)])
-        for columns in self._blocks(g.shape[1]):
+        for columns in _blocks(out):
             out[columns] = _sums(self._columns[:, columns], table)
 
-    def _blocks(self, n_out: int) -> Iterator[slice]:
-        n_columns = self.shape[1]
-        step = max(1, BLOCK_ENTRIES // n_out)
-        for start in range(0, n_columns, step):
-            yield slice(start, min(start + step, n_columns))
+
+def _blocks(weight: Tensor) -> Iterator[slice]:
+    """Columns of X, block by block: rows of a weight (n_features, n_out)."""
+    n_features, n_out = weight.shape
+    return gen_batches(n_features, max(1, BLOCK_ENTRIES // n_out))
 
 
 def _sums(compressed, table: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Data for the tests, made or shipped with scikit-learn."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -12,6 +14,15 @@ from skvae import VAETransformer
 def _lazy_imports():
     """Pay once, here, for what torch imports at the first step of an optimiser."""
     VAETransformer(2, max_epochs=1).fit(np.random.RandomState(0).randn(8, 3))
+
+
+@pytest.fixture(scope="module")
+def benchmarks():
+    """The directory of the benchmarks; while it is asked for, they can be imported."""
+    directory = Path(__file__).parents[1] / "benchmarks"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(directory)
+        yield directory
 
 
 @pytest.fixture(scope="session")

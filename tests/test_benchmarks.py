@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import hydra
@@ -19,20 +18,17 @@ from sklearn.model_selection import train_test_split
 
 from skvae._runs import RunError, read_run, write_failure
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 QUICK = ["model.hidden_dims=[16]", "model.max_epochs=2", "data.n_rows=300"]
 PICTURES = ("rate_distortion.png", "features.png", "latent.png")
 
 
 @pytest.fixture(scope="module")
-def scripts():
+def scripts(benchmarks):
     """The scripts as modules: a process each would take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        import benchmark_ae
-        import train
+    import benchmark_ae
+    import train
 
-        yield SimpleNamespace(benchmark_ae=benchmark_ae, train=train)
+    return SimpleNamespace(benchmark_ae=benchmark_ae, train=train)
 
 
 @pytest.fixture
@@ -41,11 +37,11 @@ def benchmark_ae(scripts):
 
 
 @pytest.fixture
-def train(scripts):
+def train(scripts, benchmarks):
     """One run, given the overrides of a command line."""
 
     def run(directory, *overrides):
-        conf = str(BENCHMARKS / "conf")
+        conf = str(benchmarks / "conf")
         with hydra.initialize_config_dir(conf, version_base="1.3"):
             cfg = hydra.compose("config", overrides)
         return scripts.train.train(cfg, directory)
@@ -54,11 +50,11 @@ def train(scripts):
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, benchmarks):
     """A sweep of 2 x 2 with two runs that fail, from the shell; do not change it."""
     folder = tmp_path_factory.mktemp("swept")
     grid = ["model.kld_weight=1e-4,1e-2", "model.latent_dim=0,2", "model.lr=1e-2"]
-    command = [sys.executable, str(BENCHMARKS / "train.py"), "-m", *QUICK, *grid]
+    command = [sys.executable, str(benchmarks / "train.py"), "-m", *QUICK, *grid]
     command.append("hydra.sweep.dir=runs")
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     return folder / "runs", done
@@ -97,8 +93,10 @@ STANDARD = ([2048, 1024, 512], 64, 0.1, "gelu")
         ("sae", "SAETransformer", STANDARD, {"reg_weight": 1e-4}),
     ],
 )
-def test_models_are_those_of_the_old_configurations(name, estimator, network, own):
-    model = yaml.safe_load((BENCHMARKS / "conf/model" / f"{name}.yaml").read_text())
+def test_models_are_those_of_the_old_configurations(
+    benchmarks, name, estimator, network, own
+):
+    model = yaml.safe_load((benchmarks / "conf/model" / f"{name}.yaml").read_text())
     expected = {
         "_target_": f"skvae.{estimator}",
         "use_batch_norm": True,

@@ -1,22 +1,17 @@
 """benchmarks/inference.py: what it compares, and a run at a small size."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def inference():
+def inference(benchmarks):
     """The script as a module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        import inference
+    import inference
 
-        yield inference
+    return inference
 
 
 def test_the_tuned_loop_computes_what_the_plain_one_does(inference):

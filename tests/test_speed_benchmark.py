@@ -12,31 +12,27 @@ import pytest
 import torch
 from scipy import sparse
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def scripts():
+def scripts(benchmarks):
     """The script and its parts as modules."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        import _contenders
-        import _environments
-        import _plain
-        import _rounds
-        import _worker
-        import _workloads
-        import speed
+    import _contenders
+    import _environments
+    import _plain
+    import _rounds
+    import _worker
+    import _workloads
+    import speed
 
-        yield SimpleNamespace(
-            speed=speed,
-            contenders=_contenders,
-            environments=_environments,
-            plain=_plain,
-            rounds=_rounds,
-            worker=_worker,
-            workloads=_workloads,
-        )
+    return SimpleNamespace(
+        speed=speed,
+        contenders=_contenders,
+        environments=_environments,
+        plain=_plain,
+        rounds=_rounds,
+        worker=_worker,
+        workloads=_workloads,
+    )
 
 
 @pytest.fixture
