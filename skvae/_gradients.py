@@ -35,7 +35,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._criteria import Criterion, PenalisedError, WeightedELBO
@@ -56,6 +55,7 @@ from ._modules import (
 )
 from ._objective import kl_to_standard_normal
 from ._sparse import Batch, SparseRows, as_tensor
+from ._wide import wide_linear
 
 _COVERED = {
     *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, Body, Block, nn.ModuleList),
@@ -90,7 +90,7 @@ class _Linear:
 
     def forward(self, x: Tensor) -> Tensor:
         self._x = x
-        return F.linear(x, self._weight, self._bias)
+        return wide_linear(x, self._weight, self._bias)
 
     def set_gradients(self, g: Tensor) -> None:
         torch.mm(g.T, self._x, out=self._weight.grad)

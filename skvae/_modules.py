@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._sparse import Batch
+from ._wide import wide_linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -71,13 +72,16 @@ def dropout_masks(
 
 
 class Linear(nn.Linear):
-    """``nn.Linear`` whose weights are not initialised.
+    """``nn.Linear`` whose weights are not initialised, and that may be wide.
 
     torch would draw them from the global generator.
     """
 
     def reset_parameters(self) -> None:
         pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        return wide_linear(x, self.weight, self.bias)
 
 
 class InputLinear(nn.Module):
