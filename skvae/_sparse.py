@@ -11,7 +11,7 @@ product of scipy. Columns are taken block by block, so that their part of W, or 
 result, is in a CPU's cache meanwhile.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -94,9 +94,11 @@ class SparseRows:
         """Rows times a weight of shape (n_features, n_out)."""
         if weight.numel() <= SMALL:
             return self.dense @ weight
-        product = weight.new_zeros(len(self) + 1, weight.shape[1])
-        for columns in _blocks(weight):
-            product += _sums(self._columns[:, columns].tocsr(), weight[columns])
+        n_rows = len(self) + 1
+        parts = _by_blocks(self._columns, _block_columns(weight))
+        product, *others = _sums(parts, weight).split(n_rows)
+        for other in others:  # in an order that does not depend on how many rows
+            product += other
         return product[:-1] - product[-1]
 
     def transposed_product(self, g: Tensor, out: Tensor) -> None:
@@ -105,14 +107,25 @@ class SparseRows:
             torch.mm(self.dense.T, g, out=out)
             return
         table = torch.cat([g, -g.sum(dim=0, keepdim=True)])
-        for columns in _blocks(out):
+        for columns in gen_batches(len(out), _block_columns(out)):
             out[columns] = _sums(self._columns[:, columns], table)
 
 
-def _blocks(weight: Tensor) -> Iterator[slice]:
-    """Columns of X, block by block: rows of a weight (n_features, n_out)."""
-    n_features, n_out = weight.shape
-    return gen_batches(n_features, max(1, BLOCK_ENTRIES // n_out))
+def _block_columns(weight: Tensor) -> int:
+    """Columns of X in a block: rows of a weight (n_features, n_out)."""
+    return max(1, BLOCK_ENTRIES // weight.shape[1])
+
+
+def _by_blocks(columns, size: int):
+    """A CSC matrix as CSR rows that each end with a block of ``size`` columns.
+
+    All rows have their part in the first block, then all have one in the second.
+    """
+    n_rows, n_columns = columns.shape
+    n_blocks = -(-n_columns // size)
+    block = np.repeat(np.arange(n_columns) // size, np.diff(columns.indptr))
+    parts = (columns.data, columns.indices + n_rows * block, columns.indptr)
+    return sparse.csc_matrix(parts, shape=(n_rows * n_blocks, n_columns)).tocsr()
 
 
 def _sums(compressed, table: Tensor) -> Tensor:
