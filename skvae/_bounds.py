@@ -11,15 +11,21 @@ from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from ._linear import LinearVAE
 from ._modules import VAE
 from ._objective import draw_posterior, gaussian_log_likelihood, kl_per_row
+from ._wide import wide_linear
 
 MIN_PAIRS, MAX_PAIRS = 16, 64
 # Small beside the prior's width of 1, large beside the rounding of float32.
 GAIN_STEP = 0.05
+# Rows that the decoder embeds at once while its gain is measured.
+EMBEDDED_ROWS = 2048
+# Columns of a Gram matrix that are multiplied at once.
+GRAM_BLOCK = 256
 _CUBATURE_SEED = 20_140_412
 
 
@@ -98,8 +104,20 @@ def _squared_length_behind(linear: Tensor) -> Callable[[Tensor], Tensor]:
     n_features, width = linear.shape
     if n_features <= width:
         return lambda u: (u @ linear.T).square().sum(dim=1)
-    gram = linear.T @ linear
+    gram = _gram(linear)
     return lambda u: _inner(u @ gram, u)
+
+
+def _gram(a: Tensor) -> Tensor:
+    """A'A (width, width) of a long A, of which only one half is multiplied."""
+    width = a.shape[1]
+    gram = a.new_empty(width, width)
+    for left in gen_batches(width, GRAM_BLOCK):
+        right = slice(left.start, width)
+        product = a[:, left].T @ a[:, right]
+        gram[left, right] = product
+        gram[right, left] = product.T
+    return gram
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
@@ -114,7 +132,7 @@ def linear_distortion_and_rate(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Te
         torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in linear[:3]
     )
     mean = x @ encode.T
-    residual = x - mean @ decode.T
+    residual = x - wide_linear(mean, decode)
     spread = (log_var.exp() * decode.square().sum(dim=0)).sum()
     return _inner(residual, residual) + spread, kl_per_row(mean, log_var)
 
@@ -159,11 +177,12 @@ def decoder_gain(module: VAE, mean: Tensor) -> Tensor:
     """
     decoder = module.decoder
     squared_length = _squared_length_behind(decoder.readout())
+    steps = GAIN_STEP * torch.eye(mean.shape[1]).to(mean)
     squares = []
-    for unit in range(mean.shape[1]):
-        step = torch.zeros_like(mean)
-        step[:, unit] = GAIN_STEP
-        change = decoder.embed(mean + step) - decoder.embed(mean - step)
-        squares.append(squared_length(change).mean())
+    # Many units at once, for the products, and not all, for the memory.
+    for some in steps[:, None].split(max(1, EMBEDDED_ROWS // len(mean))):
+        ahead, behind = (mean + some).flatten(0, 1), (mean - some).flatten(0, 1)
+        change = decoder.embed(ahead) - decoder.embed(behind)
+        squares.append(squared_length(change).view(-1, len(mean)).mean(dim=1))
     # Rounding can take the square of an idle unit below zero.
-    return torch.stack(squares).clamp_(0.0).sqrt_() / (2.0 * GAIN_STEP)
+    return torch.cat(squares).clamp_(0.0).sqrt_() / (2.0 * GAIN_STEP)

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from skvae import _bounds as module_under_test
 from skvae._bounds import (
     MAX_PAIRS,
     MIN_PAIRS,
@@ -110,3 +111,26 @@ def test_gain_of_a_linear_decoder_is_the_length_of_its_columns(linear):
     expected = W.square().sum(dim=0).sqrt()
     torch.testing.assert_close(gain, expected)
     assert math.isclose(gain[0].item(), 2.0, rel_tol=1e-6)
+
+
+def test_gain_is_the_mean_over_all_rows_whatever_is_taken_at_once(monkeypatch):
+    """Against a decoder's changes, unit by unit, row by row and entry by entry."""
+    module = VAE(30, 5, hidden_dims=(7,), linear_path=False, seed=1).double().eval()
+    generator = torch.Generator().manual_seed(0)
+    mean = torch.randn(4, 5, generator=generator, dtype=torch.float64)
+    step = module_under_test.GAIN_STEP
+    expected = []
+    for unit in torch.eye(5, dtype=torch.float64):
+        change = module.decode(mean + step * unit) - module.decode(mean - step * unit)
+        expected.append((change / (2 * step)).square().sum(dim=1).mean().sqrt())
+    for n_rows in (1, 8, 2048):
+        monkeypatch.setattr(module_under_test, "EMBEDDED_ROWS", n_rows)
+        gain = decoder_gain(module, mean)
+        torch.testing.assert_close(gain, torch.stack(expected).detach())
+
+
+@pytest.mark.parametrize("block", [1, 3, 7, 256])
+def test_gram_is_the_whole_product(monkeypatch, block):
+    monkeypatch.setattr(module_under_test, "GRAM_BLOCK", block)
+    a = torch.randn(30, 7, generator=torch.Generator().manual_seed(0)).double()
+    torch.testing.assert_close(module_under_test._gram(a), a.T @ a)
