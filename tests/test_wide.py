@@ -9,7 +9,8 @@ from skvae._wide import wide_linear
 
 @pytest.fixture
 def narrow_blocks(monkeypatch):
-    """Blocks of three columns, the last of them shorter."""
+    """Blocks of three columns, the last of them shorter, whatever CPU this is."""
+    monkeypatch.setattr(module_under_test, "BLOCKS_PAY", True)
     monkeypatch.setattr(module_under_test, "WIDE", 10)
     monkeypatch.setattr(module_under_test, "BLOCK", 3)
 
@@ -50,6 +51,13 @@ def test_blocks_are_the_whole(narrow_blocks, dtype, n_rows, has_bias):
 def test_a_narrow_product_is_one(narrow_blocks, products, n_out, widths):
     wide_linear(*problem(n_out))
     assert products == widths
+
+
+@torch.no_grad()
+def test_where_blocks_do_not_pay_a_product_is_one(narrow_blocks, products, monkeypatch):
+    monkeypatch.setattr(module_under_test, "BLOCKS_PAY", False)
+    wide_linear(*problem(10))
+    assert products == [10]
 
 
 def test_autograd_sees_one_product(narrow_blocks, products):
