@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from _plain import PlainVAE, fit_cuda_graph, fit_plain, vae_loss
+from _products import fit_nothing
 from _workloads import DROPOUT, KLD_WEIGHT, LR, Workload, dense
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -248,6 +249,11 @@ CONTENDERS = {
         ("skvae", "skorch", "scikit-learn"),
     ),
     REFERENCE: Contender(fit_plain, "what the ratios are to"),
+    "products alone": Contender(
+        fit_nothing,
+        "the dense matrix products of its steps and nothing else: a floor",
+        ("skvae",),
+    ),
     "cuda graph loop": Contender(
         fit_cuda_graph,
         "each step replayed as one CUDA graph, but for the last, shorter minibatch",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from torch.utils.flop_counter import FlopCounterMode
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +20,7 @@ def scripts(benchmarks):
     import _contenders
     import _environments
     import _plain
+    import _products
     import _rounds
     import _worker
     import _workloads
@@ -29,6 +31,7 @@ def scripts(benchmarks):
         contenders=_contenders,
         environments=_environments,
         plain=_plain,
+        products=_products,
         rounds=_rounds,
         worker=_worker,
         workloads=_workloads,
@@ -292,6 +295,17 @@ def test_the_plain_loop_learns(scripts, tiny):
     w = tiny._replace(columns=8, hidden_dims=(32,), epochs=300)
     first, last = losses(scripts, scripts.plain.fit_plain, w, "cpu")
     assert last < 0.7 * first
+
+
+def test_products_alone_are_those_of_the_plain_loop(scripts, tiny):
+    """Forty rows are two minibatches of 16 and one of 8."""
+    X = scripts.workloads.make_table(tiny)
+    flops = []
+    for fit in (scripts.plain.fit_plain, scripts.products.fit_nothing):
+        with FlopCounterMode(display=False) as counter:
+            fit(X, tiny, "cpu")
+        flops.append(counter.get_total_flops())
+    assert flops[0] == flops[1] > 0
 
 
 @pytest.mark.gpu
