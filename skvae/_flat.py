@@ -22,8 +22,9 @@ def side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     flat = tensors[0].new_empty(sum(sizes))
     views = []
     for tensor, part in zip(tensors, flat.split(sizes), strict=True):
-        part[tensor.numel() :] = 0.0  # between two tensors, for norms of the whole
-        views.append(part[: tensor.numel()].view_as(tensor))
+        view, gap = part.split([tensor.numel(), len(part) - tensor.numel()])
+        gap.zero_()  # for norms of the whole
+        views.append(view.view_as(tensor))
     return flat, views
 
 

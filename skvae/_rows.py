@@ -5,8 +5,7 @@ same as on the raw data, in other units; and training does not depend on those u
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from itertools import pairwise
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -85,6 +84,9 @@ class Rows(Dataset):
         self.n_features = X.shape[1]
         self._n_rows = X.shape[0] if index is None else len(index)
         self._mean = mean
+        # Rows are centred in their precision: float32 could lose a small spread around
+        # a large mean.
+        self._centre = mean.astype(X.dtype)
         self._scale = scale
         self._dtype = dtype
         self.device = device
@@ -115,20 +117,22 @@ class Rows(Dataset):
     def _normalise(self, X, buffer: np.ndarray | None = None) -> Tensor:
         """Rows as a tensor, in ``buffer`` if one is given."""
         out = None if buffer is None else buffer[: X.shape[0]]
-        # Centred in the precision of X: float32 could lose a small spread around a
-        # large mean.
-        mean = self._mean.astype(X.dtype)
         if self._is_sparse:
-            x = self._densified(X, out)
-            x = x.sub_(torch.from_numpy(mean).to(x.device)).div_(self._scale)
+            x = self._densified(X, out).sub_(self._densified_centre).div_(self._scale)
             return x.to(self.device, self._dtype)
         if X.flags.writeable and min(X.strides) >= 0:
             # torch is faster than numpy by the threads it has.
             into = None if out is None else torch.from_numpy(out)
-            x = torch.sub(torch.from_numpy(X), torch.from_numpy(mean), out=into)
+            x = torch.sub(torch.from_numpy(X), torch.from_numpy(self._centre), out=into)
         else:  # which torch does not take
-            x = torch.from_numpy(np.subtract(X, mean, out=out))
+            x = torch.from_numpy(np.subtract(X, self._centre, out=out))
         return self._to_device(x.div_(self._scale).to(self._dtype))
+
+    @cached_property
+    def _densified_centre(self) -> Tensor:
+        """Where sparse rows are densified, once: a GPU waits for what it is sent."""
+        centre = torch.from_numpy(self._centre)
+        return centre.to(self.device) if self.device.type == "cuda" else centre
 
     def _densified(self, X, out: np.ndarray | None) -> Tensor:
         if self.device.type != "cuda":
@@ -163,7 +167,7 @@ class Rows(Dataset):
         """
         if self._resident is not None:
             if isinstance(index, Tensor):
-                return self._resident.index_select(0, index)
+                return self._resident.index_select(0, index.to(self.device))
             return self._resident[index]
         X = self._source[_host_index(index)]
         if not self._stays_sparse:
@@ -182,13 +186,13 @@ class Rows(Dataset):
 
         A minibatch is valid until the next one is asked for.
         """
-        order = torch.randperm(len(self), generator=generator)
+        order = torch.randperm(len(self), generator=generator, device="cpu")
         if self._resident is not None:
             order = order.to(self.device)
-        bounds = batch_bounds(len(self), batch_size, min_rows)
-        buffer = self._buffer(int(np.diff(bounds).max()))
-        for start, stop in pairwise(bounds):
-            yield self.batch(order[start:stop], buffer)
+        sizes = np.diff(batch_bounds(len(self), batch_size, min_rows)).tolist()
+        buffer = self._buffer(max(sizes))
+        for index in order.split(sizes):
+            yield self.batch(index, buffer)
 
     def chunks(self) -> Iterator[Tensor]:
         """The rows in order, in chunks of bounded size.

@@ -1,0 +1,106 @@
+"""A training step on a GPU that is not there.
+
+torch's fake tensors have a shape and a device and no values: where two devices meet is
+an error as it is on a GPU, and so is a look at a value, for which a GPU would wait.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    FakeTensorMode,
+)
+
+from skvae._criteria import PenalisedError, WeightedELBO
+from skvae._gradients import Gradients
+from skvae._modules import VAE, Autoencoder
+from skvae._rows import Rows
+from skvae._step import clip
+
+CUDA = torch.device("cuda", 0)
+N_ROWS, N_FEATURES = 40, 6
+
+
+@pytest.fixture
+def fake():
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        yield mode
+
+
+@pytest.fixture
+def rows(fake):
+    """Rows that are resident on the GPU."""
+    X = np.random.RandomState(0).randn(N_ROWS, N_FEATURES)
+    cpu = torch.device("cpu")
+    options = {"dtype": torch.float32, "device": cpu, "resident": False}
+    rows = Rows(X, X.mean(axis=0), 1.0, **options)
+    rows.device = CUDA
+    rows._resident = torch.empty(N_ROWS, N_FEATURES, device=CUDA)
+    return rows
+
+
+def on_gpu(module):
+    """The module with fake parameters and buffers; torch cannot move it there."""
+    for part in module.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                fake = torch.empty(parameter.shape, device=CUDA)
+                part._parameters[name] = torch.nn.Parameter(fake)
+        for name, buffer in part._buffers.items():
+            fake = torch.empty(buffer.shape, dtype=buffer.dtype, device=CUDA)
+            part._buffers[name] = fake
+    return module
+
+
+def test_fake_tensors_find_what_they_are_there_for(fake):
+    x = torch.ones(3, device=CUDA)
+    with pytest.raises(RuntimeError, match="device"):
+        x.index_select(0, torch.tensor([1]))
+    with pytest.raises(DataDependentOutputException):
+        x.sum().item()
+
+
+def test_rows_come_by_an_index_of_the_host(rows):
+    """As calibration asks for some of them."""
+    index = torch.from_numpy(np.array([3, 1, 2]))
+    assert rows.batch(index).shape == (3, N_FEATURES)
+    assert rows.batch(index).device == CUDA
+    batches = list(rows.shuffled(16, torch.Generator()))
+    assert [len(x) for x in batches] == [13, 14, 13]
+    assert all(x.device == CUDA for x in batches)
+
+
+@pytest.mark.parametrize("linear_path", [True, False])
+@pytest.mark.parametrize("activation", ["gelu", "swiglu"])
+@pytest.mark.parametrize(
+    "kind", ["elbo", "fitted elbo", "free bits", "l1", "l2", "plain"]
+)
+def test_a_step_stays_on_the_gpu_and_does_not_wait(rows, kind, activation, linear_path):
+    options = {
+        "hidden_dims": (8, 4),
+        "activation": activation,
+        # Of normalisation, gradients are copied, and torch copies on no fake GPU.
+        "use_batch_norm": False,
+        "linear_path": linear_path,
+        "dropout_rate": 0.1,
+    }
+    variational = kind in ("elbo", "fitted elbo", "free bits")
+    module = (VAE if variational else Autoencoder)(N_FEATURES, 3, **options)
+    criterion = {
+        "elbo": lambda: WeightedELBO(1e-3, N_FEATURES),
+        "fitted elbo": lambda: WeightedELBO(None, N_FEATURES),
+        "free bits": lambda: WeightedELBO(1e-3, N_FEATURES, free_bits=0.1),
+        "l1": lambda: PenalisedError(N_FEATURES, "l1", 0.1),
+        "l2": lambda: PenalisedError(N_FEATURES, "l2", 0.1),
+        "plain": lambda: PenalisedError(N_FEATURES),
+    }[kind]()
+    module, criterion = on_gpu(module).train(), on_gpu(criterion)
+    gradients = Gradients(module, criterion)
+    assert gradients.covered()
+    gradients.attach()
+    # Without a GPU there is no generator on one: None stands for torch's own.
+    terms = gradients.compute(rows.batch(torch.arange(16)), None)
+    clip([gradients.flat], 1.0)
+    assert terms.device == gradients.flat.device == CUDA
+    assert len(terms) == len(criterion.powers)
