@@ -20,6 +20,15 @@ WARM_UP = 3
 Step = Callable[[Tensor], Tensor]
 
 
+def can_record(device: torch.device) -> bool:
+    """Whether steps can be recorded there, and taken as they are if that fails.
+
+    Before torch 2.13 a generator whose recording failed refuses to draw ever after.
+    """
+    major, minor = torch.__version__.split(".")[:2]
+    return device.type == "cuda" and (int(major), int(minor)) >= (2, 13)
+
+
 class _Recorded(NamedTuple):
     replay: Callable[[], Any]
     x: Tensor
@@ -38,24 +47,42 @@ class CudaRecorder:
     def __init__(self, generator: torch.Generator) -> None:
         self._generator = generator
         self._pool: Any = None
+        # A stream keeps cuBLAS's workspace for as long as the process lives, so there
+        # is one for all warm-ups. The other is for recording alone: the workspace of a
+        # graph is cleared with the graphs of its stream, which may not be a stranger's.
+        self._side = torch.cuda.Stream(generator.device)
+        self._recording = torch.cuda.Stream(generator.device)
 
     def warm_up(self, step: Step, x: Tensor) -> Tensor:
         """Take a step on a side stream."""
-        current, side = torch.cuda.current_stream(x.device), torch.cuda.Stream(x.device)
-        side.wait_stream(current)
-        with torch.cuda.stream(side):
+        current = torch.cuda.current_stream(x.device)
+        self._side.wait_stream(current)
+        with torch.cuda.stream(self._side):
             terms = step(x)
-        current.wait_stream(side)
+        current.wait_stream(self._side)
         return terms
 
     def record(self, step: Step, x: Tensor) -> _Recorded:
         """Record a step without taking it."""
-        graph, x = torch.cuda.CUDAGraph(), x.clone()
-        graph.register_generator_state(self._generator)
-        with torch.cuda.graph(graph, pool=self._pool):
-            terms = step(x)
+        # A recording that fails would leave its stream the current one; and it is the
+        # current device's, which the outer context makes that of the rows.
+        with torch.cuda.stream(torch.cuda.current_stream(x.device)):
+            graph, x = torch.cuda.CUDAGraph(), x.clone()
+            graph.register_generator_state(self._generator)
+            with torch.cuda.graph(
+                graph,
+                pool=self._pool,
+                stream=self._recording,
+                # Other threads may allocate meanwhile.
+                capture_error_mode="thread_local",
+            ):
+                terms = step(x)
         self._pool = graph.pool()
         return _Recorded(graph.replay, x, terms)
+
+    def forget(self) -> None:
+        """Leave the pool to the graphs that are gone: it is gone with them."""
+        self._pool = None
 
 
 class GraphedSteps:
@@ -69,12 +96,15 @@ class GraphedSteps:
     def __init__(self, recorder: CudaRecorder) -> None:
         self._recorder = recorder
         self._recorded: dict[int, _Recorded] = {}
+        self._sizes: set[int] = set()
         self._n_steps = 0
         self._refused = False
 
     def forget(self) -> None:
         """Record anew: something that steps work on is not where it was."""
         self._recorded.clear()
+        self._recorder.forget()
+        self._sizes.clear()
         self._n_steps = 0
 
     def take(self, step: Step, x: Tensor) -> Tensor:
@@ -82,7 +112,9 @@ class GraphedSteps:
         if self._refused:
             return step(x)
         self._n_steps += 1
-        if self._n_steps <= WARM_UP:
+        # Another number of rows may go through other kernels, which load first.
+        if self._n_steps <= WARM_UP or len(x) not in self._sizes:
+            self._sizes.add(len(x))
             return self._recorder.warm_up(step, x)
         if len(x) not in self._recorded:
             try:

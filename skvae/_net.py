@@ -22,7 +22,7 @@ from torch import nn
 
 from ._criteria import Criterion
 from ._early_stopping import StopTraining
-from ._graph import WORTHWHILE
+from ._graph import WORTHWHILE, can_record
 from ._modules import Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
@@ -132,7 +132,7 @@ class EpochNet(NeuralNet):
         for name, value in self.criterion_.recorded(self.data_scale).items():
             self.history.record(name, value)
         self._check_finite(loss + checked, "training")
-        return {"loss": torch.tensor(loss), "y_pred": None}
+        return {"loss": torch.tensor(loss, device="cpu"), "y_pred": None}
 
     def validation_step(self, batch, **fit_params):
         """Losses on the held-out rows, in evaluation mode."""
@@ -144,7 +144,7 @@ class EpochNet(NeuralNet):
             units = rows.n_features * math.log(self.data_scale)
             self.history.record("valid_elbo", result.elbo - units)
         self.history.record("valid_objective", result.objective)
-        return {"loss": torch.tensor(loss), "y_pred": None}
+        return {"loss": torch.tensor(loss, device="cpu"), "y_pred": None}
 
     def infer(self, x, **fit_params):
         """Reconstruct rows, so that ``predict`` and scoring callbacks work."""
@@ -293,7 +293,9 @@ def build_net(
         device=str(device),
         verbose=verbose,
     )
-    return net.initialize()
+    # Modules draw their weights on the CPU, whatever torch's default device.
+    with torch.device("cpu"):
+        return net.initialize()
 
 
 def cosine_schedule(epochs: int) -> Callback:
@@ -332,7 +334,7 @@ def train(
         noise,
         max_norm=net.gradient_clip_val,
         precision=net.precision,
-        recorded=noise.device.type == "cuda" and n_steps >= WORTHWHILE,
+        recorded=can_record(noise.device) and n_steps >= WORTHWHILE,
     )
     order = streams.torch_generator(streams.order)
     net.run_ = Run(order, steps, None if endless else epochs)
