@@ -57,7 +57,9 @@ def fits(n_bytes: int, device: torch.device) -> bool:
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
-    return n_bytes <= _ROWS_SHARE * free
+    # torch keeps what was freed, for whoever comes next.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return n_bytes <= _ROWS_SHARE * (free + kept)
 
 
 def checked_precision(precision: str, device: torch.device) -> str:

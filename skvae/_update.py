@@ -59,6 +59,7 @@ class Update:
         self._gradients: Tensor | None = None
         self._flat: tuple[Tensor, ...] | None = None
         self._addresses: list[int] = []
+        self._own_steps = 0
         self._constants: dict[str, Any] = {}
         # Recorded steps (see `_graph`) read the learning rate on the device.
         first = self.parameters[0]
@@ -83,7 +84,7 @@ class Update:
         # A callback may have put other tensors in their place.
         if not plain or self._held() != self._addresses:
             self._flat = None
-        self._is_first = self._flat is None
+        self._is_own = not plain or self._own_steps == 0 or not self._has_state()
         if not plain:
             return False
         (group,) = self._optimizer.param_groups
@@ -105,14 +106,20 @@ class Update:
         The first step is the optimiser's own: it makes the state, and schedulers look
         whether it was called.
         """
-        if self._gradients is None or self._is_first:
-            self._is_first = False
+        if self._is_own:
+            self._is_own = self._gradients is None
+            self._own_steps += 1
             self._optimizer.step()
             return
+        assert self._gradients is not None
         if self._flat is None:
             self._flat = self._lay_out()
             self._addresses = self._held()
         self._fused_step(self._gradients, *self._flat)
+
+    def _has_state(self) -> bool:
+        """Whether the optimiser has its state of every parameter."""
+        return all(self._optimizer.state.get(p) for p in self.parameters)
 
     def _held(self) -> list[int]:
         """Where what module and optimiser hold is in memory."""

@@ -55,6 +55,31 @@ def test_steps_and_state_are_the_optimiser_s():
     assert_same(optimizer, reference)
 
 
+def test_epochs_of_one_step_are_fused_from_the_second_on():
+    _, optimizer, flat = make()
+    _, reference, reference_flat = make()
+    update = Update(optimizer)
+    same = []
+    for epoch in range(4):
+        same.append(update.begin_epoch(flat))
+        take_steps(update.step, optimizer, flat, n_steps=1, seed=epoch)
+        take_steps(reference.step, reference, reference_flat, n_steps=1, seed=epoch)
+        assert (update._flat is not None) == (epoch > 0)
+        assert_same(optimizer, reference)
+    assert same == [False, False, True, True]
+
+
+def test_an_optimiser_that_lost_its_state_makes_it_anew():
+    parameters, optimizer, flat = make()
+    update = Update(optimizer)
+    update.begin_epoch(flat)
+    take_steps(update.step, optimizer, flat)
+    optimizer.state.clear()
+    update.begin_epoch(flat)
+    take_steps(update.step, optimizer, flat, n_steps=2)
+    assert {optimizer.state[p]["step"].item() for p in parameters} == {2.0}
+
+
 def test_memory_is_shared_while_training_and_not_afterwards():
     parameters, optimizer, flat = make()
     update = Update(optimizer)
