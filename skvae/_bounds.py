@@ -177,7 +177,7 @@ def decoder_gain(module: VAE, mean: Tensor) -> Tensor:
     """
     decoder = module.decoder
     squared_length = _squared_length_behind(decoder.readout())
-    steps = GAIN_STEP * torch.eye(mean.shape[1]).to(mean)
+    steps = GAIN_STEP * torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
     squares = []
     # Many units at once, for the products, and not all, for the memory.
     for some in steps[:, None].split(max(1, EMBEDDED_ROWS // len(mean))):

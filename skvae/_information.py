@@ -34,7 +34,9 @@ def mutual_information(mean: Tensor, log_var: Tensor) -> float:
     """
     mean, log_var = mean.double().cpu(), log_var.double().cpu()
     generator = torch.Generator().manual_seed(_SEED)
-    noise = torch.randn(mean.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(
+        mean.shape, generator=generator, dtype=torch.float64, device="cpu"
+    )
     pairs = (_mean_log_ratio(mean, log_var, draw) for draw in (noise, -noise))
     return max(0.0, 0.5 * sum(pairs))
 

@@ -58,10 +58,10 @@ def dropout_masks(
     """
     sizes = [len(x) * width for width in widths]
     if x.device.type == "cpu":
-        draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64)
+        draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64, device="cpu")
         lanes = draws.random_(-(2**63), None, generator=generator).view(torch.int16)
         dropped = round(rate * 2**16)
-        keep = torch.empty(sum(sizes), dtype=x.dtype)
+        keep = torch.empty(sum(sizes), dtype=x.dtype, device="cpu")
         # Compared into floats: faster than into booleans that are then converted.
         torch.ge(lanes[: sum(sizes)], dropped - 2**15, out=keep)
         keep.mul_(2**16 / (2**16 - dropped))

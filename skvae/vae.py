@@ -440,7 +440,7 @@ class VAETransformer(BaseAutoencoder):
         for module, x in self._chunks(X):
             shape = (len(x), module.latent_dim)
             noise = (
-                torch.randn(shape, generator=generator).to(x.device, x.dtype)
+                torch.randn(shape, generator=generator, device="cpu").to(x)
                 for _ in range(n_samples)
             )
             bound = importance_weighted_bound(module, x, variance, noise).double()
