@@ -75,12 +75,14 @@ def test_memory_is_flat_over_fifty_fits(digits):
     sizes = []
     for seed in range(50):
         fit(seed)
-        gc.collect()
-        sizes.append(tracemalloc.get_traced_memory()[0])
+        # Caches fill in the first fits.
+        if seed in (10, 49):
+            gc.collect()
+            sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert tensors() <= before
-    # Caches fill in the first fits; a leak of a net would be 10 kB a fit and more.
-    assert sizes[-1] - sizes[10] < 100_000
+    # A leak of a net would be 10 kB a fit and more.
+    assert sizes[1] - sizes[0] < 100_000
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])
