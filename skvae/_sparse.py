@@ -94,11 +94,11 @@ class SparseRows:
         """Rows times a weight of shape (n_features, n_out)."""
         if weight.numel() <= SMALL:
             return self.dense @ weight
-        n_rows = len(self) + 1
+        product = weight.new_zeros(len(self) + 1, weight.shape[1])
         parts = _by_blocks(self._columns, _block_columns(weight))
-        product, *others = _sums(parts, weight).split(n_rows)
-        for other in others:  # in an order that does not depend on how many rows
-            product += other
+        # One call for all parts would hold the product once a block.
+        for block in gen_batches(parts.shape[0], len(product)):
+            product += _sums(parts[block], weight)
         return product[:-1] - product[-1]
 
     def transposed_product(self, g: Tensor, out: Tensor) -> None:

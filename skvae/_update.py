@@ -59,7 +59,7 @@ class Update:
         self._gradients: Tensor | None = None
         self._flat: tuple[Tensor, ...] | None = None
         self._addresses: list[int] = []
-        self._own_steps = 0
+        self._has_stepped = False
         self._constants: dict[str, Any] = {}
         # Recorded steps (see `_graph`) read the learning rate on the device.
         first = self.parameters[0]
@@ -84,7 +84,7 @@ class Update:
         # A callback may have put other tensors in their place.
         if not plain or self._held() != self._addresses:
             self._flat = None
-        self._is_own = not plain or self._own_steps == 0 or not self._has_state()
+        self._is_own = not (plain and self._has_stepped and self._has_state())
         if not plain:
             return False
         (group,) = self._optimizer.param_groups
@@ -108,7 +108,7 @@ class Update:
         """
         if self._is_own:
             self._is_own = self._gradients is None
-            self._own_steps += 1
+            self._has_stepped = True
             self._optimizer.step()
             return
         assert self._gradients is not None
