@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 # Steps of a training run from which on recording, a tenth of a second, pays off.
 WORTHWHILE = 300
@@ -25,8 +26,7 @@ def can_record(device: torch.device) -> bool:
 
     Before torch 2.13 a generator whose recording failed refuses to draw ever after.
     """
-    major, minor = torch.__version__.split(".")[:2]
-    return device.type == "cuda" and (int(major), int(minor)) >= (2, 13)
+    return device.type == "cuda" and TorchVersion(torch.__version__) >= "2.13"
 
 
 class _Recorded(NamedTuple):
