@@ -30,8 +30,8 @@ NOISE_MOMENTUM = 0.05
 
 
 def scalar(value: float) -> Tensor:
-    """A number as a buffer, whatever torch's default dtype."""
-    return torch.tensor(float(value), dtype=torch.float32)
+    """A number as a tensor on the CPU, whatever torch's defaults."""
+    return torch.tensor(float(value), dtype=torch.float32, device="cpu")
 
 
 def _squared_error(reconstruction: Tensor, x: Tensor) -> Tensor:
