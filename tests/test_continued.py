@@ -68,7 +68,7 @@ WITH = {
     "max_epochs": {"early_stopping": False},
     "lr_schedule": {"early_stopping": False},
     "validation_fraction": {"lr": 0.05},
-    "tol": {"n_iter_no_change": 2, "max_epochs": 6, "lr": 1e-4},
+    "tol": {"linear_path": None, "n_iter_no_change": 2, "max_epochs": 6},
 }
 
 
