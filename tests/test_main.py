@@ -43,8 +43,8 @@ def test_no_argument_is_the_search_on_digits(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["skvae"])
     monkeypatch.setattr("skvae.__main__.DIGITS_EPOCHS", 1)
-    monkeypatch.setattr("skvae.__main__.DIGITS_WEIGHTS", (1e-4, 1e-3))
-    monkeypatch.setattr("skvae.__main__.DEFAULT_DIMS", (2, 4))
+    monkeypatch.setattr("skvae._search.N_WEIGHTS", 2)
+    monkeypatch.setattr("skvae._search.DEFAULT_DIMS", (2, 4))
     assert main() == 0
     captured = capsys.readouterr()
     assert "digits (1797 x 64" in captured.out
