@@ -65,7 +65,9 @@ class NamedColumns(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             return X
         names = list(map(str, X.columns))
         order = order_of_columns(list(self.feature_names_in_), names)
-        return X if order is None else X[[X.columns[i] for i in order]]
+        # Without the names, which the next step was not fitted with.
+        X = np.asarray(X)
+        return X if order is None else X[:, order]
 
     def inverse_transform(self, X):
         """Rows as they are."""

@@ -58,9 +58,11 @@ def _draw_scores(figure, axis, rows: list[dict]) -> None:
     for r in rows:
         elbo[dims.index(r["latent_dim"]), weights.index(r["kld_weight"])] = r["elbo"]
     # A candidate that is hopeless must not take the colours from those that are not.
-    low = np.nanpercentile(elbo, 25) - 1e-9
+    low, high = np.nanpercentile(elbo, 25), np.nanmax(elbo)
+    if high - low <= 1e-6 * max(1.0, abs(high)):  # colours of rounding, else
+        low = high - 1.0
     image = axis.imshow(elbo, aspect="auto", vmin=low, origin="lower", cmap="viridis")
-    middle = (low + np.nanmax(elbo)) / 2
+    middle = (low + high) / 2
     for (i, j), value in np.ndenumerate(elbo):
         colour = "black" if value > middle else "white"
         axis.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour)
@@ -101,15 +103,15 @@ def _draw_codes(figure, axis, model, X, labels) -> None:
     if n_outside:
         text = f"{n_outside} of {len(shown)} rows lie outside"
         place = {"transform": axis.transAxes, "ha": "right", "va": "bottom"}
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8}
-        axis.text(0.99, 0.01, text, fontsize=8, bbox=box, **place)
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        axis.text(0.98, 0.02, text, fontsize=8, bbox=box, **place)
 
 
 def _inner_range(values: np.ndarray) -> tuple[float, float]:
     """The middle nine tenths; of few rows, all but the least and the greatest."""
     low = np.quantile(values, 0.05, method="higher")
     high = np.quantile(values, 0.95, method="lower")
-    return float(low), float(high)
+    return float(min(low, high)), float(max(low, high))
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -127,8 +129,10 @@ def _draw_labelled(figure, axis, shown: np.ndarray, labels: np.ndarray) -> None:
     """Colours by label: a class each, or a scale for numbers of many values."""
     names, counts = np.unique(labels.astype(str), return_counts=True)
     if len(names) > MOST_CLASSES and _numeric(names):
-        dots = axis.scatter(*shown.T, c=labels.astype(float), **DOTS)
-        figure.colorbar(dots, ax=axis, label="label")
+        values = labels.astype(float)
+        low, high = _limits(values)
+        dots = axis.scatter(*shown.T, c=values, vmin=low, vmax=high, **DOTS)
+        figure.colorbar(dots, ax=axis, label="label", extend="both")
         return
     frequent = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
     classes: list[str] = names[frequent].tolist()
@@ -136,9 +140,8 @@ def _draw_labelled(figure, axis, shown: np.ndarray, labels: np.ndarray) -> None:
     others = ~np.isin(labels.astype(str), classes)
     if others.any():
         n_others = len(names) - len(classes)
-        axis.scatter(
-            *shown[others].T, label=f"{n_others} others", color="lightgrey", **DOTS
-        )
+        style = DOTS | {"s": 2, "color": "black"}
+        axis.scatter(*shown[others].T, label=f"{n_others} others", **style)
     from matplotlib import colormaps
 
     colours = colormaps["tab10" if len(classes) <= 10 else "tab20"]

@@ -27,6 +27,8 @@ from .vae import VAETransformer
 N_SUGGESTED = 6
 N_WEIGHTS = 4
 DEFAULT_DIMS = (4, 8, 16, 32)
+# Share of PCA's variance that is rounding: without noise there is no likelihood.
+NO_NOISE = 1e-12
 # Share of PCA's likelihood, or nats if that is small, that rounding explains.
 SAME_LIKELIHOOD = 1e-6
 
@@ -199,10 +201,10 @@ def pca_scores(X, latent_dim: int, before, cv) -> dict[str, float]:
 
 
 def _pca_likelihoods(model, X, y=None) -> dict[str, float]:
-    try:
-        pca = pca_scorer(model, X)
-    except ValueError:  # its components leave nothing for the noise
+    fitted = model[-1]
+    if fitted.noise_variance_ <= NO_NOISE * fitted.explained_variance_.sum():
         return {"pca": np.nan, "pca_sklearn": np.nan}
+    pca = pca_scorer(model, X)
     its_own = np.nan if sparse.issparse(X) else float(model.score(X))
     return {"pca": pca, "pca_sklearn": its_own}
 
