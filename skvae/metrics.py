@@ -17,7 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import BaseAutoencoder
 from ._ppca import corrected_ppca, ppca_log_likelihood
-from ._validation import from_torch
+from ._surroundings import public
+from ._validation import canonical, from_torch
 from ._verdicts import ACTIVE_VARIANCE
 from .vae import VAETransformer
 
@@ -124,6 +125,7 @@ def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
     return float(estimator._importance_weighted_bound(X, int(n_samples)).mean())
 
 
+@public
 def pca_scorer(estimator, X, y=None) -> float:
     """Mean log-likelihood of a scikit-learn ``PCA``, in nats per row.
 
@@ -167,7 +169,8 @@ def pca_scorer(estimator, X, y=None) -> float:
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
     )
-    return float(ppca_log_likelihood(corrected_ppca(estimator), X).mean())
+    density = ppca_log_likelihood(corrected_ppca(estimator), canonical(X))
+    return float(density.mean())
 
 
 def reconstruction_scorer(estimator, X, y=None) -> float:
@@ -206,7 +209,7 @@ def rate(estimator, X) -> np.ndarray:
         between the network and that start (see ``VAETransformer.score_samples``).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._terms(X)[1].numpy()
+    return estimator._terms(X)[1]
 
 
 def distortion(estimator, X) -> np.ndarray:
@@ -225,7 +228,7 @@ def distortion(estimator, X) -> np.ndarray:
         Nats per row.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._terms(X)[0].numpy()
+    return estimator._terms(X)[0]
 
 
 def kl_per_unit(estimator, X) -> np.ndarray:

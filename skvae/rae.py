@@ -32,12 +32,18 @@ def fit_density(
     kept = np.linspace(0, n_rows - 1, min(n_rows, MAX_CODES)).round().astype(int)
     n_components = max(1, min(n_components, n_rows // (n_units + 1)))
     mixture = GaussianMixture(
-        n_components, reg_covar=1e-6 * scale**2, random_state=random_state
+        n_components,
+        reg_covar=1e-6 * scale**2,
+        init_params="k-means++",
+        random_state=random_state,
     )
     with warnings.catch_warnings():
         # A mixture that could still be improved is a density all the same.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return mixture.fit(codes[kept].astype(np.float64))
+        # Its own `fit`, and that of k-means, would look like the user's to software
+        # that watches the fits of scikit-learn's estimators (MLflow's autologging).
+        super(GaussianMixture, mixture).fit_predict(codes[kept].astype(np.float64))
+    return mixture
 
 
 def draw_codes(density: GaussianMixture, n_samples: int, scale: float, generator):
