@@ -8,6 +8,8 @@ from ._table import optional_import
 DOTS = {"s": 7, "alpha": 0.7, "linewidths": 0}
 # More classes than colours that can be told apart.
 MOST_CLASSES = 20
+# Fewer rows have no tails.
+A_HANDFUL = 10
 
 
 def plot_search(
@@ -108,10 +110,12 @@ def _draw_codes(figure, axis, model, X, labels) -> None:
 
 
 def _inner_range(values: np.ndarray) -> tuple[float, float]:
-    """The middle nine tenths; of few rows, all but the least and the greatest."""
+    """The middle nine tenths; of a handful of rows, all."""
+    if len(values) < A_HANDFUL:
+        return float(values.min()), float(values.max())
     low = np.quantile(values, 0.05, method="higher")
     high = np.quantile(values, 0.95, method="lower")
-    return float(min(low, high)), float(max(low, high))
+    return float(low), float(high)
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:

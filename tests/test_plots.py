@@ -75,7 +75,7 @@ def test_those_outside_are_counted(n):
     in_y = (y > axis.get_ylim()[0]) & (y < axis.get_ylim()[1])
     told = sum(int(t.get_text().split()[0]) for t in axis.texts)
     assert (in_x & in_y).sum() == n - told
-    assert told <= 2
+    assert told <= (0 if n < 10 else 2)
     assert codes_drawn(np.zeros((n, 2))).get_xlim() == (-0.5, 0.5)
 
 
