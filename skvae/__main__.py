@@ -45,6 +45,7 @@ from .sae import SAETransformer
 from .vae import VAETransformer
 
 DIGITS_EPOCHS = 40
+DEFAULT_DIM = 10
 MODEL_ENDINGS = (".joblib",)
 FAMILY = (VAETransformer, AETransformer, RAETransformer, SAETransformer)
 
@@ -60,6 +61,9 @@ def main(argv=None) -> int:
         message = " ".join(str(error).split())
         print(f"skvae: error: {message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("skvae: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -226,6 +230,8 @@ def _fit(args) -> None:
     estimator = _estimator(args)
     table = _read(args)
     X = table.X
+    if args.latent_dim is None and args.preset is None:
+        estimator.set_params(latent_dim=max(1, min(DEFAULT_DIM, X.shape[1] - 1)))
     model = make_model(X, estimator, scale=not args.no_scale, names=table.feature_names)
     print(f"{args.file} ({X.shape[0]} x {X.shape[1]})", flush=True)
     if args.test_fraction > 0.0:

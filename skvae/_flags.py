@@ -117,7 +117,10 @@ def _add_fit(commands) -> argparse.ArgumentParser:
         "-o", "--out", required=True, metavar="MODEL", help="a .joblib file"
     )
     command.add_argument(
-        "--latent-dim", type=_positive, metavar="K", help="default: 10, or the preset's"
+        "--latent-dim",
+        type=_positive,
+        metavar="K",
+        help="default: 10 but fewer than columns, or the preset's",
     )
     command.add_argument(
         "--kld-weight",
@@ -185,7 +188,7 @@ def _add_training_options(command) -> None:
     command.add_argument(
         "--preset",
         choices=tuple(ESTIMATORS),
-        help="parameters to start from, as in from_preset; other flags go before",
+        help="parameters to start from, as in from_preset; other flags overrule them",
     )
     command.add_argument(
         "--hidden-dims",

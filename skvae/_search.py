@@ -17,7 +17,6 @@ from ._device import resolve_device
 from ._pipeline import make_model, scaler
 from ._progress import advance, progress_bar
 from ._runs import fit_and_write, recorded_run
-from .exceptions import PosteriorCollapseWarning
 from .inspection import suggest_kld_weights
 from .metrics import _vae, active_units, pca_scorer
 from .vae import VAETransformer
@@ -28,7 +27,7 @@ N_SUGGESTED = 6
 N_WEIGHTS = 4
 DEFAULT_DIMS = (4, 8, 16, 32)
 # Share of PCA's variance that is rounding: without noise there is no likelihood.
-NO_NOISE = 1e-12
+NO_NOISE = 1e-14
 # Share of PCA's likelihood, or nats if that is small, that rounding explains.
 SAME_LIKELIHOOD = 1e-6
 
@@ -100,20 +99,32 @@ def search(
     cv = KFold(folds, shuffle=True, random_state=0)
     n_fits = len(weights) * len(dims) * folds
     model = make_model(X, VAETransformer(**params), scale=scale, names=names)
-    # Weights that are too large are part of the grid; the table has active units.
+    # What there is to warn of, every fit of every process would say; the winner's does.
     with warnings.catch_warnings(), progress_bar(n_fits, quiet=quiet) as progress:
-        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        warnings.simplefilter("ignore")
         grid = GridSearchCV(
             model,
             {"vae__kld_weight": list(weights), "vae__latent_dim": list(dims)},
             scoring=ReportScorer(progress),
-            refit="elbo",
+            refit=False,
             cv=cv,
             n_jobs=n_jobs,
             error_score="raise",
         ).fit(X)
     grid.scorer_.progress = None
+    _refit(grid, X)
     return grid
+
+
+def _refit(grid: GridSearchCV, X) -> None:
+    """What ``refit="elbo"`` does, apart from the search."""
+    elbo = grid.cv_results_["mean_test_elbo"]
+    grid.refit = "elbo"
+    grid.best_index_ = int(np.argmax(elbo))
+    grid.best_score_ = elbo[grid.best_index_]
+    grid.best_params_ = grid.cv_results_["params"][grid.best_index_]
+    winner = clone(grid.estimator).set_params(**grid.best_params_)
+    grid.best_estimator_ = winner.fit(X)
 
 
 def write_runs(
@@ -138,7 +149,7 @@ def write_runs(
     candidates = {_run_name(p): p for p in grid.cv_results_["params"]}
     failed = []
     with warnings.catch_warnings(), progress_bar(len(candidates), quiet=quiet) as bar:
-        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        warnings.simplefilter("ignore")
         for name, params in candidates.items():
             model = clone(grid.estimator).set_params(**params)
             scale = repr(model.named_steps["scale"])

@@ -345,6 +345,36 @@ def test_search_has_a_pca_for_sparse_tables(tmp_path, capsys):
     assert "The winner lies on the edge of the grid" in out
 
 
+def test_fewer_units_than_columns(tmp_path, digits):
+    model = str(tmp_path / "m.joblib")
+    for n_columns, expected in ((4, 3), (11, 10), (30, 10), (1, 1)):
+        np.save(tmp_path / "x.npy", digits[:60, 20 : 20 + n_columns])
+        quick = ["--max-epochs", "1", "--hidden-dims", "8", "--test-fraction", "0"]
+        assert main(["fit", str(tmp_path / "x.npy"), "-o", model, *quick]) == 0
+        assert joblib.load(model)[-1].latent_dim == expected
+
+
+def test_ctrl_c_is_no_traceback(table, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skvae.__main__.search", interrupted)
+    assert main(["search", table, "--kld-weights", "1"]) == 130
+    assert capsys.readouterr().err == "skvae: interrupted\n"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_search_warns_once(tmp_path, capfd):
+    X = np.random.RandomState(0).randn(60, 4) * [1, 1, 1, 1e6]
+    np.save(tmp_path / "x.npy", X)
+    arguments = ["search", str(tmp_path / "x.npy"), "-o", str(tmp_path / "p.png")]
+    arguments += ["--latent-dims", "2", "--kld-weights", "1", "2", "--folds", "2"]
+    assert main([*arguments, *QUICK, "--no-scale", "--jobs", "2"]) == 0
+    err = capfd.readouterr().err
+    assert err.startswith("skvae: warning: Column 3 of X")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_warning_is_one_line(tmp_path, capsys):
     X = np.random.RandomState(0).randn(60, 4) * [1, 1, 1, 1e6]

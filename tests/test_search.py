@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import Pipeline
@@ -54,6 +55,14 @@ def test_results_add_up(grid, digits):
     cv = KFold(2, shuffle=True, random_state=0)
     expected = cross_val_score(PCA(2), digits[:150], cv=cv).mean()
     assert rows[0]["pca"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_winner_is_fitted_on_all_rows(grid, digits):
+    assert grid.best_score_ == max(grid.cv_results_["mean_test_elbo"])
+    assert grid.cv_results_["params"][grid.best_index_] == grid.best_params_
+    again = clone(grid.best_estimator_).fit(digits[:150])
+    assert grid.score(digits[:150]) == again.score(digits[:150])
+    assert grid.best_params_["vae__latent_dim"] == again[-1].latent_dim
 
 
 def test_table_marks_the_winner(grid, digits):
