@@ -120,7 +120,7 @@ def _add_fit(commands) -> argparse.ArgumentParser:
         "--latent-dim",
         type=_positive,
         metavar="K",
-        help="default: 10 but fewer than columns, or the preset's",
+        help="default: 10, or one fewer than columns if that is less; or the preset's",
     )
     command.add_argument(
         "--kld-weight",
@@ -178,6 +178,7 @@ def _add_table_options(command) -> None:
     command.add_argument(
         "--decimal",
         choices=(".", ","),
+        metavar="CHAR",
         default=".",
         help="decimal point of text; default: .",
     )
