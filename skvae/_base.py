@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
+from ._advice import divergence_advice
 from ._callbacks import (
     PREFIX,
     callback_params,
@@ -50,6 +51,8 @@ from ._validation import (
     from_torch,
     normalised_activation,
 )
+from ._warn import warn_user
+from .exceptions import DivergenceWarning
 from .presets import preset_params
 
 _HISTORY_KEYS = (
@@ -245,7 +248,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
             self._commit(model, X.dtype)
             self._measure(X, streams)
-        self._advise()
+        self._advise(X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -475,8 +478,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _measure(self, X, streams: Streams) -> None:
         """Set the fitted attributes that are statistics of the training rows' codes."""
 
-    def _advise(self) -> None:
+    def _advise(self, X) -> None:
         """Warn about a fit that is not what its user can have wanted."""
+        if self._model.diverged:
+            warn_user(divergence_advice(float(self.lr)), DivergenceWarning)
 
     def _next_streams(self, *, fresh: bool) -> Streams:
         """Seeds of this call; later calls of one estimator have others."""

@@ -1,5 +1,7 @@
 """What is measured on a trained net, on a bounded number of rows."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -13,13 +15,17 @@ from ._bounds import (
 from ._criteria import NOISE_FLOOR
 from ._linear import LinearVAE
 from ._modules import VAE
+from ._objective import kl_per_row
 from ._rows import Rows, rows_at_once
 from ._sparse import Batch, as_tensor
 from ._threads import threads_for
-from ._verdicts import ACTIVE_VARIANCE, is_collapsed
+from ._verdicts import ACTIVE_VARIANCE
 
 # Rows that calibration looks at: the noise variance is one number.
 CALIBRATION_ROWS = 2048
+# Rows that exchange codes: enough to see whether codes are worth anything.
+EXCHANGED_ROWS = 256
+_EXCHANGE_SEED = 20_160_509
 # Decoded rows, over all points, that a cubature may take.
 CUBATURE_ROWS = 32_768
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
@@ -61,16 +67,35 @@ def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
     return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
 
 
+class Codes(NamedTuple):
+    """What the codes of training rows are worth: nats per row but for the units."""
+
+    active_units: int
+    rate: float
+    shuffle_loss: float
+
+
 @torch.no_grad()
-def collapsed(module: VAE, rows: Rows) -> bool:
-    """Whether rows that differ have codes that do not."""
-    x = some(rows, CALIBRATION_ROWS)
-    with threads_for(module, len(x)):
-        spread = module.code(x).var(dim=0, correction=0)
-    if not is_collapsed(int((spread > ACTIVE_VARIANCE).sum())):
-        return False
-    dense = as_tensor(x)
-    return bool((dense != dense[0]).any())
+def codes_of_module(module: VAE, rows: Rows, noise_variance: float) -> Codes:
+    """Look at the codes of some rows, and at what is lost if rows exchange them."""
+    batch = some(rows, CALIBRATION_ROWS)
+    generator = torch.Generator().manual_seed(_EXCHANGE_SEED)
+    with threads_for(module, len(batch)):
+        mean, log_var = module.encode(batch)
+        active = int((mean.var(dim=0, correction=0) > ACTIVE_VARIANCE).sum())
+        rate = kl_per_row(mean, log_var).mean().item()
+        # Along a random cycle: neighbours, which may be alike, do not swap.
+        kept = torch.randperm(len(batch), generator=generator, device="cpu")
+        kept = kept[:EXCHANGED_ROWS].to(mean.device)
+        x, mean, log_var = as_tensor(batch)[kept], mean[kept], log_var[kept]
+        noise = torch.randn(
+            mean.shape, generator=generator, dtype=torch.float32, device="cpu"
+        ).to(mean)
+        own = antithetic_error(module, x, mean, log_var, noise)
+        mean, log_var = mean.roll(1, dims=0), log_var.roll(1, dims=0)
+        loss = antithetic_error(module, x, mean, log_var, noise) - own
+    nats = rows.n_features * loss.item() / (2.0 * noise_variance)
+    return Codes(active, rate, nats)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from ._criteria import PenalisedError
-from ._linear import LinearMap
+from ._linear import Components, LinearMap
 from ._modules import Autoencoder
 from ._rows import Rows
 from ._training import Model
@@ -28,6 +28,7 @@ class Deterministic:
 
     module: ClassVar = Autoencoder
     criterion: ClassVar = PenalisedError
+    has_likelihood: ClassVar[bool] = False
     settled_at: ClassVar[float] = 0.0
 
     def criterion_params(self, n_features: int, scale: float) -> dict:
@@ -43,14 +44,8 @@ class Deterministic:
         for name, weight in self._weights(scale).items():
             setattr(criterion, name, weight)
 
-    def linear_model(
-        self,
-        eigenvalues: np.ndarray,
-        eigenvectors: np.ndarray,
-        total: float,
-        scale: float,
-    ) -> LinearMap:
-        return LinearMap(eigenvectors, eigenvectors.T)
+    def linear_model(self, components: Components, scale: float) -> LinearMap:
+        return LinearMap(components.eigenvectors, components.eigenvectors.T)
 
     def n_active(self, start: LinearMap) -> int:
         return len(start.encode)

@@ -92,14 +92,15 @@ def collect_posteriors(estimator, X, n_rows: int) -> Posteriors:
     cubature = None
     parts, rows = [], []
     start = 0
-    for module, x in estimator._chunks(X):
-        mean, log_var = module.encode(x)
-        cubature = cubature or Cubature(module)
-        error = cubature.squared_error(x, mean, log_var)
-        parts.append([part.double().cpu() for part in (mean, log_var, error)])
-        inside = kept[(kept >= start) & (kept < start + len(x))] - start
-        rows.append(x[inside.to(x.device)])
-        start += len(x)
+    with estimator._inference(n_rows):
+        for module, x in estimator._chunks(X):
+            mean, log_var = module.encode(x)
+            cubature = cubature or Cubature(module)
+            error = cubature.squared_error(x, mean, log_var)
+            parts.append([part.double().cpu() for part in (mean, log_var, error)])
+            inside = kept[(kept >= start) & (kept < start + len(x))] - start
+            rows.append(x[inside.to(x.device)])
+            start += len(x)
     mean, log_var, error = (torch.cat(part) for part in zip(*parts, strict=True))
     return Posteriors(mean, log_var, error * estimator.scale_**2, kept, torch.cat(rows))
 

@@ -33,6 +33,17 @@ MOST_ROWS_OF_SVD = 500
 ROUNDING_STEPS = 4.0
 
 
+class Components(NamedTuple):
+    """Leading eigenpairs of a covariance (divisor n), and its trace.
+
+    ``eigenvalues`` (k,), descending, ``eigenvectors`` (k, n_features).
+    """
+
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+    total: float
+
+
 class LinearMap(NamedTuple):
     """A linear autoencoder on centred rows: ``encode`` (k, n), ``decode`` (n, k)."""
 

@@ -125,6 +125,7 @@ class EpochNet(NeuralNet):
             terms = step(x)
             terms_of_steps.append(terms)
             sizes.append(len(x) / len(rows))
+        self.n_steps_ = getattr(self, "n_steps_", 0) + n_steps
         # The loss is of the weights before the last update: look at them, too.
         checksum = nn.utils.get_total_norm(
             [p.detach() for p in self.module_.parameters()]

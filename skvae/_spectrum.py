@@ -46,15 +46,14 @@ def spectrum(X, n_components: int, random_state: np.random.RandomState) -> Spect
     n_rows, n_features = X.shape
     index = bounded_index(X, random_state.permutation(n_rows), n_components)
     subset = X if len(index) == n_rows else X[index]
-    mean, variance = column_moments(subset)
+    _, variance = column_moments(subset)
     total = float(variance.sum())
     if not math.isfinite(total):
         raise ValueError(
             "X has values so large that their variance overflows; divide X by its "
             "largest absolute value, or put a StandardScaler in front."
         )
-    # Rounding of the mean makes the variance of a constant a little more than 0.
-    if total <= n_features * (1e-12 * np.abs(mean).max()) ** 2:
+    if total == 0.0:
         return Spectrum(np.empty(0), 0.0, n_features)
     eigenvalues, _ = principal_components(subset, n_components, random_state)
     if len(eigenvalues) == 0:  # one sparse column

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from skorch.callbacks import Callback
 
+from ._calibration import Codes
 from ._criteria import Criterion
 from ._early_stopping import BestEpoch
 from ._linear import (
+    Components,
     LinearVAE,
     bounded_index,
     column_moments,
@@ -25,6 +27,9 @@ from ._seeds import Streams
 from ._validation import warn_if_badly_scaled, warn_if_many_constant
 
 VALIDATION_BLOCKS = 4
+# Squared error over the variance of the rows: an untrained network, which draws codes
+# for nothing, has less than 2.
+DIVERGED = 4.0
 
 
 class Family(Protocol):
@@ -49,14 +54,12 @@ class Family(Protocol):
     def retune(self, criterion: Any, scale: float) -> None:
         """Give a criterion the weights of today."""
 
-    def linear_model(
-        self,
-        eigenvalues: np.ndarray,
-        eigenvectors: np.ndarray,
-        total: float,
-        scale: float,
-    ) -> Any:
-        """The start, from the covariance's leading eigenpairs and its trace."""
+    @property
+    def has_likelihood(self) -> bool:
+        """Whether fits are judged by a linear model's, which is kept for that."""
+
+    def linear_model(self, components: Components, scale: float) -> Any:
+        """The start, from the rows' leading components."""
 
     def n_active(self, start: Any) -> int:
         """Number of units that the start uses."""
@@ -100,9 +103,11 @@ class Model:
     """A net with the units its rows are in, and what was calibrated afterwards.
 
     ``code_scale`` (latent_dim,) is in the units of X per unit of code. Where there is a
-    likelihood, ``noise_variance`` is in the squared units of X, and ``start`` is the
-    linear model that training began at and left, calibrated, in the net's units.
-    ``split`` is what early stopping held out, for the next fit to hold out, too.
+    likelihood, ``noise_variance`` is in the squared units of X, ``start`` is the linear
+    model that training began at and left, calibrated, and ``components`` are those of
+    the training rows, both in the net's units; ``codes`` says what codes are worth,
+    where a fit looked. ``diverged``: training ended farther from the rows than their
+    mean is. ``split`` is what early stopping held out, for the next fit to hold out.
     """
 
     net: EpochNet
@@ -111,7 +116,9 @@ class Model:
     code_scale: np.ndarray
     noise_variance: float = float("nan")
     start: LinearVAE | None = None
-    collapsed: bool = False
+    components: Components | None = None
+    codes: Codes | None = None
+    diverged: bool = False
     best_epoch: int = 0
     split: "Split | None" = None
 
@@ -218,7 +225,10 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
 
 
 def linear_start(X, index, model: Model, settings: Settings, streams: Streams):
-    """The best linear model of the rows at ``index``, in the model's units."""
+    """The best linear model of the rows at ``index``, in the model's units.
+
+    The model keeps the components that it is made of, if it is to be judged by them.
+    """
     k = settings.module["latent_dim"]
     generator = streams.numpy_generator(streams.components)
     subset = X[bounded_index(X, index, k)]
@@ -227,7 +237,10 @@ def linear_start(X, index, model: Model, settings: Settings, streams: Streams):
     if total > 0.0:
         eigenvalues, eigenvectors = principal_components(subset, k, generator)
         eigenvalues = eigenvalues / model.scale**2
-    return settings.family.linear_model(eigenvalues, eigenvectors, total, model.scale)
+    components = Components(eigenvalues, eigenvectors, float(total))
+    if settings.family.has_likelihood:
+        model.components = components
+    return settings.family.linear_model(components, model.scale)
 
 
 def fit_model(
@@ -241,7 +254,7 @@ def fit_model(
     """Train a model on X, from ``previous``'s weights if given, and calibrate it."""
     family = settings.family
     model = start_model(X, settings, streams, feature_names)
-    net = model.net
+    net, own_scale = model.net, model.scale
     train_index, model.split = next_split(
         X.shape[0],
         settings.validation_fraction,
@@ -276,6 +289,7 @@ def fit_model(
             family.set_start(net, start)
 
     train_epochs(net, rows, valid, settings, streams, head, settle)
+    model.diverged = has_diverged(net, own_scale)
     if model.best_epoch == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         model.noise_variance = previous.noise_variance
@@ -334,11 +348,17 @@ def train_epochs(
 def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
     """Continue from the weights and in the units of an earlier fit."""
     model.mean, model.scale = previous.mean, previous.scale
-    model.start = previous.start
+    model.start, model.components = previous.start, previous.components
     model.net.data_scale = previous.scale
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
     model.net.criterion_.load_state_dict(previous.net.criterion_.state_dict())
     settings.family.retune(model.net.criterion_, previous.scale)
+
+
+def has_diverged(net: EpochNet, scale: float) -> bool:
+    """Whether the last epoch was farther from rows of this scale than their mean is."""
+    error = net.history[-1, "train_recon_loss"]
+    return bool(error > DIVERGED * max(scale, net.data_scale) ** 2)
 
 
 def head_start(n_active: int, shape: tuple, n_train: int) -> float:

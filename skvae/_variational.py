@@ -7,9 +7,20 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ._calibration import collapsed, gain_of_module, noise_of_linear, noise_of_module
+from ._calibration import (
+    codes_of_module,
+    gain_of_module,
+    noise_of_linear,
+    noise_of_module,
+)
 from ._criteria import NOISE_FLOOR, WeightedELBO
-from ._linear import LinearVAE, linear_vae, prediction_error, residual_variance
+from ._linear import (
+    Components,
+    LinearVAE,
+    linear_vae,
+    prediction_error,
+    residual_variance,
+)
 from ._modules import VAE
 from ._objective import noise_of_weight
 from ._rows import Rows
@@ -32,6 +43,7 @@ class Variational:
 
     module: ClassVar = VAE
     criterion: ClassVar = WeightedELBO
+    has_likelihood: ClassVar[bool] = True
 
     def criterion_params(self, n_features: int, scale: float) -> dict:
         return {
@@ -48,13 +60,8 @@ class Variational:
         if weight is not None:
             criterion.fixed_weight.fill_(weight)
 
-    def linear_model(
-        self,
-        eigenvalues: np.ndarray,
-        eigenvectors: np.ndarray,
-        total: float,
-        scale: float,
-    ) -> LinearVAE:
+    def linear_model(self, components: Components, scale: float) -> LinearVAE:
+        eigenvalues, eigenvectors, total = components
         n_features = eigenvectors.shape[1]
         weight = self._scaled(scale)
         if weight is None:
@@ -105,7 +112,8 @@ class Variational:
             model.start = start
         model.noise_variance = noise * model.scale**2
         # Streaming, which holds nothing out, does not warn: it need not look.
-        model.collapsed = held_out is not None and collapsed(net.module_, rows)
+        if held_out is not None:
+            model.codes = codes_of_module(net.module_, rows, noise)
         model.code_scale = gain_of_module(net.module_, rows) * model.scale
 
     def _scaled(self, scale: float) -> float | None:

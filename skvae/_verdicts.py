@@ -5,13 +5,26 @@ Pure functions, so that ``fit`` and ``diagnose`` judge alike. Weights are values
 """
 
 import math
+from typing import NamedTuple
 
+DIVERGED = "diverged"
 COLLAPSED = "collapsed"
+UNTRAINED = "untrained"
 NEARLY_DETERMINISTIC = "nearly deterministic"
+BELOW_LINEAR = "worse than linear"
 STARVED = "starved"
 OVER_WIDE = "over-wide"
 HEALTHY = "healthy"
-VERDICTS = (COLLAPSED, NEARLY_DETERMINISTIC, STARVED, OVER_WIDE, HEALTHY)
+VERDICTS = (
+    DIVERGED,
+    COLLAPSED,
+    UNTRAINED,
+    NEARLY_DETERMINISTIC,
+    BELOW_LINEAR,
+    STARVED,
+    OVER_WIDE,
+    HEALTHY,
+)
 
 # Burda et al. (2016): a unit is active if its posterior mean varies over rows.
 ACTIVE_VARIANCE = 0.01
@@ -21,7 +34,15 @@ USELESS_CODES = 0.1
 # for means that they are random numbers, as those of an untrained network are.
 WORTH_OF_RATE = 0.1
 # Share of a linear model's rate; with less, training is not done.
-UNTRAINED = 0.5
+UNTRAINED_RATE = 0.5
+# How far a weight can have moved: Adam moves none by more than lr in a step. Initial
+# weights are about that large, so with less a network is nearly what it was.
+LITTLE_TRAVEL = 0.1
+# The same, beyond which a network that is still worse than PCA needs no more steps.
+ENOUGH_TRAVEL = 5.0
+# A weight at half of where a linear model has its first active unit is near it: what a
+# unit would carry there is little.
+NEAR_THRESHOLD = 0.5
 # A tenth of maximum likelihood's weight: posteriors are then so narrow that the KL has
 # about one more nat for every active unit than the data justify.
 TOO_LITTLE_BETA = 0.1
@@ -35,54 +56,126 @@ NO_NOISE = 1e-6
 SATURATED = 0.5
 # Share of the units that must be active.
 ENOUGH_ACTIVE = 0.5
+# Nats per row below the linear model's ELBO, and standard errors of that difference,
+# from which on a fit is worse.
+CLEARLY_WORSE = 1.0
+STANDARD_ERRORS = 2.0
+
+
+class Training(NamedTuple):
+    """What a fit was trained with, and how it ended.
+
+    ``first_weight`` is the one below which a linear model of the rows has an active
+    unit, 0 if they are all the same; ``free_nats`` those of the KL that cost nothing.
+    """
+
+    kld_weight: float
+    first_weight: float
+    lr: float
+    n_steps: int
+    stopped_early: bool = False
+    diverged: bool = False
+    free_nats: float = 0.0
+
+    @property
+    def travel(self) -> float:
+        """The most that a weight can have moved by."""
+        return self.lr * self.n_steps
+
+    @property
+    def far_below_threshold(self) -> bool:
+        """Whether a linear model clearly has active units at this weight."""
+        return self.kld_weight < NEAR_THRESHOLD * self.first_weight
+
+
+class Measured(NamedTuple):
+    """What a fitted model does with rows; nats per row.
+
+    ``noise_share`` is the noise variance over the mean variance of the features,
+    ``weakest_kl`` the least KL of a unit, ``gain`` the ELBO beyond a linear model's and
+    ``gain_error`` its standard error (NaN where there is no linear model);
+    ``balanced_weight`` the weight that is beta = 1 at the noise variance of today.
+    """
+
+    active_units: int
+    latent_dim: int
+    n_features: int
+    shuffle_loss: float
+    rate: float
+    expected_rate: float
+    beta: float
+    noise_share: float
+    weakest_kl: float
+    balanced_weight: float
+    gain: float
+    gain_error: float
 
 
 def is_collapsed(
-    active_units: int, shuffle_loss: float | None = None, rate: float = 0.0
+    active_units: int,
+    rate: float = 0.0,
+    shuffle_loss: float | None = None,
+    free_nats: float = 0.0,
+    expected_active_units: int | None = None,
 ) -> bool:
     """Whether the codes say nothing about the rows.
 
     Parameters
     ----------
     active_units : int
-    shuffle_loss : float, optional
-        Nats per row that the ELBO falls by when rows exchange their codes.
     rate : float, optional
         Nats per row that the codes cost.
+    shuffle_loss : float, optional
+        Nats per row that the ELBO falls by when rows exchange their codes.
+    free_nats : float, optional
+        Nats per row that the codes may cost for nothing (free bits).
+    expected_active_units : int, optional
+        Those of a linear model at the same weight.
     """
     least = max(USELESS_CODES, WORTH_OF_RATE * rate)
     useless = shuffle_loss is not None and shuffle_loss < least
-    return active_units == 0 or useless
+    # Free bits keep units from the prior, and by no more than they grant.
+    granted = expected_active_units == 0 and rate <= 1.5 * free_nats
+    return active_units == 0 or useless or granted
+
+
+def judge_collapse(training: Training) -> str:
+    """What silent codes come from: the weight, or too little training."""
+    if training.diverged:
+        return DIVERGED
+    # Where the weight forbids units, more training would bring none.
+    short = training.travel < LITTLE_TRAVEL and training.far_below_threshold
+    return UNTRAINED if short else COLLAPSED
 
 
 def judge(
-    *,
-    active_units: int,
-    latent_dim: int,
-    n_features: int,
-    shuffle_loss: float,
-    rate: float,
-    beta: float,
-    noise_share: float,
-    weakest_kl: float,
+    measured: Measured, training: Training, expected_active_units: int | None = None
 ) -> str:
-    """The verdict, one of ``VERDICTS``.
-
-    ``noise_share`` is the noise variance over the mean variance of the features,
-    ``weakest_kl`` the least KL of a unit.
-    """
-    if is_collapsed(active_units, shuffle_loss, rate):
-        return COLLAPSED
-    if beta < TOO_LITTLE_BETA or noise_share < NO_NOISE:
+    """The verdict, one of ``VERDICTS``."""
+    if training.diverged:
+        return DIVERGED
+    m = measured
+    silent = is_collapsed(
+        m.active_units,
+        m.rate,
+        m.shuffle_loss,
+        training.free_nats,
+        expected_active_units,
+    )
+    if silent:
+        return judge_collapse(training)
+    if m.beta < TOO_LITTLE_BETA or m.noise_share < NO_NOISE:
         return NEARLY_DETERMINISTIC
+    if m.gain < -max(CLEARLY_WORSE, STANDARD_ERRORS * m.gain_error):
+        return BELOW_LINEAR
     # As many units as features can hold the rows as they are.
-    room = latent_dim < n_features
+    room = m.latent_dim < m.n_features
     # In a linear model, what the unit would carry at beta = 1: a small weight gives all
     # units more to say than the data do.
-    carried = weakest_kl + 0.5 * math.log(min(beta, 1.0))
-    if active_units == latent_dim and carried > SATURATED and room:
+    carried = m.weakest_kl + 0.5 * math.log(min(m.beta, 1.0))
+    if m.active_units == m.latent_dim and carried > SATURATED and room:
         return STARVED
-    if active_units < ENOUGH_ACTIVE * latent_dim:
+    if m.active_units < ENOUGH_ACTIVE * m.latent_dim:
         return OVER_WIDE
     return HEALTHY
 
@@ -98,103 +191,3 @@ def guide_verdict(rate: float) -> str:
     if rate <= 500.0:
         return f"between {HEALTHY} and {NEARLY_DETERMINISTIC}"
     return NEARLY_DETERMINISTIC
-
-
-def advise(
-    verdict: str,
-    *,
-    active_units: int,
-    latent_dim: int,
-    beta: float,
-    weakest_kl: float,
-    kld_weight: float,
-    balanced_weight: float,
-    first_weight: float,
-    rate: float,
-    expected_rate: float,
-) -> str:
-    """What to change after a verdict, by the names of the parameters.
-
-    ``balanced_weight`` is the weight that is beta = 1 at the noise variance of today,
-    ``first_weight`` the one below which a linear model has an active unit.
-    """
-    if verdict == COLLAPSED:
-        return collapse_advice(kld_weight, first_weight)
-    if verdict == NEARLY_DETERMINISTIC and beta >= TOO_LITTLE_BETA:
-        return (
-            "The model reproduces rows up to rounding, which leaves the likelihood "
-            f"without an upper bound. Lower latent_dim from {latent_dim} to below the "
-            f"rank of X, or raise kld_weight from {kld_weight:.2g} to a number that "
-            "stands for the noise of the measurement."
-        )
-    if verdict == NEARLY_DETERMINISTIC:
-        return (
-            f"The model is an almost plain autoencoder: beta is {beta:.2g}. Raise "
-            f"kld_weight from {kld_weight:.2g} towards {balanced_weight:.2g}, which is "
-            'beta = 1 at the noise of this fit, or use kld_weight="auto".'
-        )
-    if verdict == STARVED:
-        advice = (
-            f"All units are active, and the weakest carries {weakest_kl:.2g} nats. "
-            f"Raise latent_dim from {latent_dim}, to {2 * latent_dim} say, as long as "
-            "the ELBO of held-out rows rises."
-        )
-    elif verdict == OVER_WIDE:
-        advice = (
-            f"Only {active_units} of {latent_dim} units are active. Lower latent_dim "
-            f"to {active_units + 1} or so: the others cost time and say nothing."
-        )
-    else:
-        advice = "Nothing has to change."
-    if rate < UNTRAINED * expected_rate and verdict != STARVED:
-        lead = "" if verdict == HEALTHY else f"{advice} But first: "
-        advice = (
-            f"{lead}The rate is {rate:.2g} nats, where a linear model of these rows "
-            f"has {expected_rate:.2g} at this weight: train for longer (max_epochs), "
-            'with a higher lr, or start as PCA (linear_path="pca").'
-        )
-    return advice + _about_beta(beta, kld_weight, balanced_weight)
-
-
-def collapse_advice(kld_weight: float, first_weight: float | None = None) -> str:
-    """What to do about a collapsed posterior.
-
-    Parameters
-    ----------
-    kld_weight : float
-    first_weight : float, optional
-        The weight below which a linear model of these rows has an active unit.
-    """
-    silent = "The codes say nothing about the rows"
-    remedy = 'warm up (kld_schedule="linear") or grant free_bits (0.1 nats per unit)'
-    longer = "train for longer (max_epochs, lr)"
-    if first_weight == 0.0:
-        return f"{silent}, which are all the same."
-    if kld_weight == 0.0:
-        return f'{silent}, at no weight: {longer}, or start as PCA (linear_path="pca").'
-    lower = f"lower kld_weight from {kld_weight:.2g}"
-    if first_weight is None:
-        return f"{silent}: {lower}, {remedy}, or {longer}."
-    # Near the threshold a unit would carry little: training is not to blame.
-    if kld_weight >= 0.5 * first_weight:
-        return (
-            f"{silent}: {lower}. A linear model of these rows has its first active "
-            f"unit at {first_weight:.2g}, and more the lower it is. If units stay idle "
-            f"all the same, {remedy}."
-        )
-    return (
-        f"{silent}, though a linear model would have active units at this weight: "
-        f'{remedy}, start as PCA (linear_path="pca"), {longer}, or {lower}.'
-    )
-
-
-def _about_beta(beta: float, kld_weight: float, balanced_weight: float) -> str:
-    """A sentence, where the weight is far from maximum likelihood's."""
-    if 1.0 / FAR_BETA <= beta <= FAR_BETA:
-        return ""
-    verb = "lower" if beta > 1.0 else "raise"
-    return (
-        f" beta is {beta:.2g}: for maximum likelihood, {verb} kld_weight from "
-        f"{kld_weight:.2g} towards {balanced_weight:.2g}, or use "
-        'kld_weight="auto".'
-    )

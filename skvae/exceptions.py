@@ -1,6 +1,16 @@
 """Warnings of the package."""
 
-__all__ = ["PosteriorCollapseWarning"]
+from sklearn.exceptions import ConvergenceWarning
+
+__all__ = ["DivergenceWarning", "PosteriorCollapseWarning"]
+
+
+class DivergenceWarning(ConvergenceWarning):
+    """Training ended farther from the rows than their mean is.
+
+    What was kept is the best epoch before that, or the linear start; without early
+    stopping, what training ended with. The message says what to change.
+    """
 
 
 class PosteriorCollapseWarning(UserWarning):

@@ -16,6 +16,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from ._advice import advise
+from ._baseline import cross_fitted_likelihood, ppca_of
 from ._files import optional_import
 from ._information import (
     COMPARED_ROWS,
@@ -24,11 +26,12 @@ from ._information import (
     mutual_information,
     shuffle_loss,
 )
-from ._objective import kl_to_standard_normal, noise_of_weight, weight_of_noise
+from ._objective import noise_of_weight, weight_of_noise
+from ._ppca import ppca_log_likelihood
 from ._spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
 from ._surroundings import public
 from ._validation import canonical, float_dtypes, from_torch
-from ._verdicts import ACTIVE_VARIANCE, advise, guide_verdict, judge
+from ._verdicts import ACTIVE_VARIANCE, Measured, guide_verdict, judge
 from .metrics import _vae
 
 __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
@@ -122,19 +125,27 @@ class Diagnosis:
     Attributes
     ----------
     verdict : str
-        "collapsed", "nearly deterministic", "starved", "over-wide" or "healthy".
+        "diverged", "collapsed", "untrained", "nearly deterministic", "worse than
+        linear", "starved", "over-wide" or "healthy".
     advice : str
         What to change, by the names of parameters.
     n_rows, n_features, latent_dim : int
     elbo : float
         What ``score`` gives: nats per row.
     rate : float
-        Mean KL of the network's posteriors from the prior, nats per row.
+        Mean KL of the posteriors from the prior, nats per row.
     distortion : float
-        Mean squared error of the reconstruction of a posterior draw, per element of X,
-        in squared units of X.
+        Minus the expected log-likelihood of rows given their codes, nats per row:
+        ``elbo = -(distortion + rate)``.
     kl_per_unit : ndarray of shape (latent_dim,)
-        Mean KL of every unit, nats per row; its sum is ``rate``.
+        Mean KL of every unit, nats per row.
+    kl_of_choice : float
+        Mean KL of the choice between the network and the linear start (see
+        ``VAETransformer.score_samples``), nats per row, 0 where there is none:
+        ``rate = sum of kl_per_unit + kl_of_choice``.
+    squared_error : float
+        Mean squared error of the network's reconstruction of a posterior draw, per
+        element of X, in squared units of X.
     active_units : int
         Units whose posterior mean has a variance above 0.01 over rows.
     mutual_information : float
@@ -151,6 +162,11 @@ class Diagnosis:
         ``kld_weight_`` of the model, in squared units of X per nat.
     noise_variance : float
         ``noise_variance_`` of the model, in squared units of X.
+    expected_elbo : float
+        ELBO of these rows in probabilistic PCA with as many units, nats per row. Fitted
+        to the training rows, where fitting began at it (``linear_path="pca"``);
+        otherwise to these rows, each fifth of them scored by a model of the others, of
+        at most half as many units as features. NaN where there is too little to fit.
     expected_rate : float
         Rate of the optimal linear model of these rows at this weight, nats per row;
         infinite at a weight of 0.
@@ -170,12 +186,15 @@ class Diagnosis:
     rate: float
     distortion: float
     kl_per_unit: np.ndarray
+    kl_of_choice: float
+    squared_error: float
     active_units: int
     mutual_information: float
     shuffle_loss: float
     beta: float
     kld_weight: float
     noise_variance: float
+    expected_elbo: float
     expected_rate: float
     expected_active_units: int
     guide: str
@@ -215,7 +234,8 @@ class Diagnosis:
             ("n_rows", self.n_rows, None, "rows"),
             ("n_features", self.n_features, None, "features"),
             ("latent_dim", self.latent_dim, None, "units"),
-            ("elbo", self.elbo, None, nats),
+            ("elbo", self.elbo, self.expected_elbo, nats),
+            ("distortion", self.distortion, None, nats),
             ("rate", self.rate, self.expected_rate, nats),
             ("kl_of_weakest_unit", float(self.kl_per_unit.min()), None, nats),
             ("kl_of_strongest_unit", float(self.kl_per_unit.max()), None, nats),
@@ -227,7 +247,7 @@ class Diagnosis:
             ),
             ("shuffle_loss", self.shuffle_loss, None, nats),
             ("active_units", self.active_units, self.expected_active_units, "units"),
-            ("distortion", self.distortion, None, "squared units of X per element"),
+            ("squared_error", self.squared_error, None, "squared units of X"),
             ("noise_variance", self.noise_variance, None, "squared units of X"),
             ("kld_weight", self.kld_weight, None, "squared units of X per nat"),
             ("beta", self.beta, 1.0, ""),
@@ -281,10 +301,16 @@ def diagnose(estimator, X) -> Diagnosis:
 
     The verdict is the first of these that holds:
 
+    - "diverged": training ended farther from the rows than their mean is.
     - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats, or a
-      tenth of the rate, when rows exchange their codes.
+      tenth of the rate, when rows exchange their codes, or the rate is what free bits
+      grant where a linear model has no active unit.
+    - "untrained": the same, where a linear model has active units at this weight and
+      training was short: steps times learning rate is under 0.1.
     - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
       beside the variance of the training rows.
+    - "worse than linear": the ELBO is more than a nat, and more than two standard
+      errors, below that of probabilistic PCA with as many units.
     - "starved": all units are active, the weakest has a KL of more than 0.5 nats (and
       of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units than
       features.
@@ -326,52 +352,68 @@ def diagnose(estimator, X) -> Diagnosis:
     found = _measured(estimator, X, rows.shape[0])
     theory = spectrum(rows, found["latent_dim"], np.random.RandomState(0))
     noise = noise_of_weight(found["kld_weight"], n_features)
-    shared = {key: found[key] for key in ("active_units", "latent_dim", "beta")}
-    shared["weakest_kl"] = float(found["kl_per_unit"].min())
-    largest = theory.eigenvalues.max(initial=0.0)
-    verdict = judge(
-        **shared,
+    expected_active = active_by_theory(theory.eigenvalues, noise)
+    expected_rate = rate_by_theory(theory.eigenvalues, noise)
+    row_elbo, linear = found.pop("row_elbo"), _linear_likelihood(estimator, rows)
+    gain = row_elbo - linear
+    measured = Measured(
+        **{key: found[key] for key in ("active_units", "latent_dim", "rate", "beta")},
         n_features=n_features,
         shuffle_loss=found["shuffle_loss"],
-        rate=found["rate"],
-        noise_share=found["noise_variance"] / estimator.scale_**2,
-    )
-    expected_rate = rate_by_theory(theory.eigenvalues, noise)
-    advice = advise(
-        verdict,
-        rate=found["rate"],
         expected_rate=expected_rate,
-        **shared,
-        kld_weight=found["kld_weight"],
+        noise_share=found["noise_variance"] / estimator.scale_**2,
+        weakest_kl=float(found["kl_per_unit"].min()),
         balanced_weight=weight_of_noise(found["noise_variance"], n_features),
-        first_weight=weight_of_noise(largest, n_features),
+        gain=float(gain.mean()),
+        gain_error=float(gain.std() / math.sqrt(len(gain))),
     )
+    largest = theory.eigenvalues.max(initial=0.0)
+    training = estimator._training(weight_of_noise(largest, n_features))
+    verdict = judge(measured, training, expected_active)
     return Diagnosis(
         **found,
         verdict=verdict,
-        advice=advice,
+        advice=advise(verdict, measured, training),
         n_rows=rows.shape[0],
         n_features=n_features,
+        expected_elbo=float(linear.mean()),
         expected_rate=expected_rate,
-        expected_active_units=active_by_theory(theory.eigenvalues, noise),
+        expected_active_units=expected_active,
         guide=guide_verdict(found["rate"]),
     )
+
+
+def _linear_likelihood(estimator, rows) -> np.ndarray:
+    """ln p of every row in probabilistic PCA, nats; NaN where there is none to fit."""
+    components = estimator._model.components
+    if components is not None and components.total > 0.0:
+        model = ppca_of(components, estimator.mean_, estimator.scale_)
+        return ppca_log_likelihood(model, rows)
+    found = None
+    if components is None:
+        found = cross_fitted_likelihood(rows, estimator.module_.latent_dim)
+    return np.full(rows.shape[0], np.nan) if found is None else found
 
 
 def _measured(estimator, X, n_rows: int) -> dict[str, Any]:
     """The attributes of a :class:`Diagnosis` that take the network to find."""
     posteriors = collect_posteriors(estimator, X, n_rows)
     mean, log_var = posteriors.mean, posteriors.log_var
-    kl = kl_to_standard_normal(mean, log_var).mean(dim=0).numpy()
+    distortion, choice, kl_of_rows = estimator._row_terms(X)
+    kl = kl_of_rows.mean(axis=0)
     kl.setflags(write=False)
+    row_elbo = -(distortion + choice + kl_of_rows.sum(axis=1))
     compared = evenly_spaced(n_rows, COMPARED_ROWS)
     spread = mean.var(dim=0, correction=0)
     return {
         "latent_dim": len(kl),
-        "elbo": estimator.score(X),
-        "rate": float(kl.sum()),
-        "distortion": float(posteriors.error.mean()) / estimator.n_features_in_,
+        "row_elbo": row_elbo,
+        "elbo": float(row_elbo.mean()),
+        "rate": float(kl.sum() + choice.mean()),
+        "distortion": float(distortion.mean()),
         "kl_per_unit": kl,
+        "kl_of_choice": float(choice.mean()),
+        "squared_error": float(posteriors.error.mean()) / estimator.n_features_in_,
         "active_units": int((spread > ACTIVE_VARIANCE).sum()),
         "mutual_information": mutual_information(mean[compared], log_var[compared]),
         "shuffle_loss": shuffle_loss(estimator, posteriors),

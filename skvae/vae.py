@@ -9,6 +9,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from ._advice import collapse_advice
 from ._base import BaseAutoencoder
 from ._bounds import (
     Cubature,
@@ -20,10 +21,11 @@ from ._objective import RowTerms, mixed, noise_of_weight, weight_of_noise
 from ._schedules import make_schedule
 from ._seeds import private_generator
 from ._sparse import Batch, as_tensor
+from ._spectrum import spectrum
 from ._surroundings import public
 from ._validation import checked_n_samples
 from ._variational import Variational
-from ._verdicts import collapse_advice
+from ._verdicts import Training, is_collapsed, judge_collapse
 from ._warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
@@ -304,9 +306,31 @@ class VAETransformer(BaseAutoencoder):
         unit_weight_noise = noise_of_weight(weight, self.n_features_in_)
         self.beta_ = unit_weight_noise / self.noise_variance_
 
-    def _advise(self):
-        if self._model.collapsed:
-            advice = collapse_advice(self.kld_weight_)
+    def _training(self, first_weight: float) -> Training:
+        """What this was trained with; ``first_weight`` as :class:`Training` has it."""
+        return Training(
+            kld_weight=float(self.kld_weight_),
+            first_weight=first_weight,
+            lr=float(self.lr),
+            n_steps=self.net_.n_steps_,
+            stopped_early=self.n_iter_ < self.max_epochs,
+            diverged=self._model.diverged,
+            free_nats=float(self.free_bits) * self.module_.latent_dim,
+        )
+
+    def _advise(self, X):
+        super()._advise(X)
+        codes, free = self._model.codes, float(self.free_bits) * self.latent_dim
+        if codes is None or self._model.diverged:
+            return
+        # Theory takes a decomposition: ask it where the codes look odd.
+        if not is_collapsed(*codes, free, 0):
+            return
+        largest = spectrum(X, 1, np.random.RandomState(0)).eigenvalues.max(initial=0.0)
+        training = self._training(weight_of_noise(largest, self.n_features_in_))
+        n_expected = int(self.kld_weight_ < training.first_weight)
+        if largest > 0.0 and is_collapsed(*codes, free, n_expected):
+            advice = collapse_advice(judge_collapse(training), training)
             warn_user(advice, PosteriorCollapseWarning)
 
     def _code_units(self, dtype):

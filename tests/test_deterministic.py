@@ -3,6 +3,7 @@ import pytest
 
 from skvae._criteria import PenalisedError
 from skvae._deterministic import Deterministic
+from skvae._linear import Components
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ def test_weights_are_in_units_of_X(code_penalty, expected):
 
 def test_linear_model_is_the_projection():
     eigenvectors = np.eye(2, 5)
-    start = Deterministic().linear_model(np.ones(2), eigenvectors, 6.5, 1.0)
+    start = Deterministic().linear_model(Components(np.ones(2), eigenvectors, 6.5), 1.0)
     np.testing.assert_array_equal(start.encode, eigenvectors)
     np.testing.assert_array_equal(start.decode, eigenvectors.T)
     assert Deterministic().n_active(start) == 2

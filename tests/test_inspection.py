@@ -1,5 +1,6 @@
 import dataclasses
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,13 +9,22 @@ import torch
 from scipy import sparse
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import VAETransformer
+from skvae._verdicts import VERDICTS
+from skvae.exceptions import DivergenceWarning, PosteriorCollapseWarning
 from skvae.inspection import diagnose, suggest_kld_weights
-from skvae.metrics import ACTIVE_VARIANCE, active_units, kl_per_unit
+from skvae.metrics import (
+    ACTIVE_VARIANCE,
+    active_units,
+    distortion,
+    kl_per_unit,
+    pca_scorer,
+    rate,
+)
 
 # Weights are tried that leave no unit active.
 pytestmark = pytest.mark.filterwarnings(
@@ -137,59 +147,213 @@ def test_bad_input(digits, args, message):
 # -- diagnose ----------------------------------------------------------------------
 
 
-# Fits that earn each verdict; digits' first eigenvalue stands for a weight of 0.023.
+# Fits that earn each verdict, and what the advice changes of them; digits' first
+# eigenvalue stands for a weight of 0.025. "factors" are three and noise, in 30 columns.
+PLAIN = {"linear_path": None, "use_batch_norm": False}
+LONG = {"max_epochs": 150, "early_stopping": False}
 EARNED = {
-    "collapsed": {"kld_weight": 0.1},
-    "collapsed without a linear path": {"kld_weight": 0.1, "linear_path": None},
-    "nearly deterministic": {"kld_weight": 1e-6},
-    "nearly deterministic at no weight": {"kld_weight": 0.0},
-    "nearly deterministic as wide as X": {"latent_dim": 64},
-    "starved": {"latent_dim": 3},
-    "over-wide": {"latent_dim": 32, "kld_weight": 0.005},
-    "healthy": {"kld_weight": 0.003},
+    "collapsed": ("digits", {"kld_weight": 0.1}, {"kld_weight": "auto"}),
+    "collapsed, plain network": (
+        "digits",
+        {"kld_weight": 0.1, **PLAIN, **LONG},
+        {"kld_weight": 0.002},
+    ),
+    "collapsed behind free bits": (
+        "digits",
+        {"kld_weight": 1.0, "free_bits": 0.1},
+        {"kld_weight": 0.001},
+    ),
+    "untrained": ("digits", {"lr": 2e-4, "max_epochs": 2, **PLAIN}, {"max_epochs": 99}),
+    "untrained at a tiny weight": (
+        "digits",
+        {"lr": 2e-4, "max_epochs": 2, "kld_weight": 1e-8, **PLAIN},
+        {"max_epochs": 99},
+    ),
+    "untrained at no weight": (
+        "digits",
+        {"lr": 2e-4, "max_epochs": 2, "kld_weight": 0.0, **PLAIN},
+        {"max_epochs": 99},
+    ),
+    "diverged": ("digits", {"lr": 100.0}, {"lr": 2e-3}),
+    "diverged without a start": (
+        "digits",
+        {"lr": 100.0, "linear_path": None, "early_stopping": False},
+        {"lr": 2e-3},
+    ),
+    "nearly deterministic": ("digits", {"kld_weight": 1e-6}, {"kld_weight": 0.00055}),
+    "nearly deterministic at no weight": (
+        "digits",
+        {"kld_weight": 0.0},
+        {"kld_weight": 0.00055},
+    ),
+    "nearly deterministic as wide as X": (
+        "digits",
+        {"latent_dim": 64},
+        {"latent_dim": 12},
+    ),
+    "worse than linear by the weight": (
+        "digits",
+        {"latent_dim": 32, "kld_weight": 0.005},
+        {"kld_weight": "auto"},
+    ),
+    "worse than linear by few steps": (
+        "digits",
+        {"linear_path": None, "max_epochs": 10, "lr": 4e-3},
+        {"max_epochs": 90, "hidden_dims": (128,)},
+    ),
+    "worse than linear by the learning rate": (
+        "digits",
+        {"linear_path": None, "max_epochs": 60, "lr": 0.5},
+        {"lr": 0.005, "hidden_dims": (128,)},
+    ),
+    "starved": ("factors", {"latent_dim": 2}, {"latent_dim": 4}),
+    "over-wide": ("factors", {"latent_dim": 16}, {"latent_dim": 4}),
+    "healthy": ("factors", {"latent_dim": 4}, {}),
 }
 
 
 @pytest.fixture(scope="module")
-def diagnoses(digits):
+def tables(digits):
+    """Rows to train on and rows to judge by."""
+    generator = np.random.RandomState(0)
+    factors = generator.randn(900, 3) @ generator.randn(3, 30)
+    factors = factors + generator.randn(900, 30)
+    return {
+        "digits": (digits[:1200], digits[1200:]),
+        "factors": (factors[:600], factors[600:]),
+    }
+
+
+@pytest.fixture(scope="module")
+def fit(tables):
+    def fit(table, params):
+        short = {"hidden_dims": (32,), "max_epochs": 8, "random_state": 0}
+        # As much weight as the noise of the factors stands for, and half as much again.
+        noise = {"kld_weight": 1.4 * 2.0 / 30} if table == "factors" else {}
+        vae = VAETransformer(**{**short, **noise, **params})
+        with warnings.catch_warnings(record=True) as got:
+            warnings.simplefilter("always")
+            vae.fit(tables[table][0])
+        return vae, [warning.category for warning in got]
+
+    return fit
+
+
+@pytest.fixture(scope="module")
+def diagnosed(fit, tables):
+    """Diagnosis and categories of warnings of every fit."""
     found = {}
-    for name, params in EARNED.items():
-        vae = VAETransformer(
-            **{"hidden_dims": (32,), "max_epochs": 8, "random_state": 0, **params}
-        ).fit(digits[:1200])
-        found[name] = diagnose(vae, digits[1200:])
+    for name, (table, params, _) in EARNED.items():
+        vae, warned = fit(table, params)
+        found[name] = diagnose(vae, tables[table][1]), warned
     return found
+
+
+@pytest.fixture(scope="module")
+def diagnoses(diagnosed):
+    return {name: found for name, (found, _) in diagnosed.items()}
 
 
 @pytest.mark.parametrize("name", EARNED)
 def test_every_verdict_is_earned(diagnoses, name):
-    assert name.startswith(diagnoses[name].verdict)
+    verdicts = [v for v in VERDICTS if name.startswith(v)]
+    assert [diagnoses[name].verdict] == verdicts
+
+
+def test_every_verdict_is_there(diagnoses):
+    assert {found.verdict for found in diagnoses.values()} == set(VERDICTS)
+
+
+@pytest.mark.parametrize("name", EARNED)
+def test_fit_warns_of_what_diagnose_says(diagnosed, name):
+    found, warned = diagnosed[name]
+    expected = {
+        "collapsed": [PosteriorCollapseWarning],
+        "untrained": [PosteriorCollapseWarning],
+        "diverged": [DivergenceWarning],
+    }
+    assert warned == expected.get(found.verdict, [])
+
+
+@pytest.mark.parametrize("name", [name for name in EARNED if name != "healthy"])
+def test_the_advice_is_good(diagnoses, fit, tables, name):
+    """Following it changes the verdict, and scores more on held-out rows."""
+    table, params, cure = EARNED[name]
+    better, _ = fit(table, {**params, **cure})
+    cured = diagnose(better, tables[table][1])
+    assert cured.verdict != diagnoses[name].verdict
+    # Whoever diverged has kept PCA, rounding has no bound, idle units cost no nats, and
+    # a weight near 0 is another fault, which comes to light.
+    if name not in (
+        "diverged",
+        "nearly deterministic as wide as X",
+        "over-wide",
+        "untrained at a tiny weight",
+        "untrained at no weight",
+    ):
+        assert cured.elbo > diagnoses[name].elbo + 1.0
 
 
 def test_advice(diagnoses):
-    assert "lower kld_weight from 0.1" in diagnoses["collapsed"].advice
-    assert "Raise kld_weight from 1e-06" in diagnoses["nearly deterministic"].advice
-    wide = diagnoses["nearly deterministic as wide as X"].advice
-    assert "Lower latent_dim from 64" in wide
-    assert "Raise latent_dim from 3" in diagnoses["starved"].advice
-    assert "of 32 units are active" in diagnoses["over-wide"].advice
-    assert "lower kld_weight from 0.005" in diagnoses["over-wide"].advice
-    assert "Nothing has to change. beta is 2.9" in diagnoses["healthy"].advice
+    def advice(name):
+        return diagnoses[name].advice
+
+    assert "lower kld_weight from 0.1" in advice("collapsed")
+    assert "Lowering kld_weight would not help" in advice("untrained at no weight")
+    assert "Lower lr from 1e+02" in advice("diverged")
+    assert "Raise kld_weight from 1e-06" in advice("nearly deterministic")
+    assert "Lower latent_dim from 64" in advice("nearly deterministic as wide as X")
+    assert "lower kld_weight from 0.005" in advice("worse than linear by the weight")
+    assert "too few" in advice("worse than linear by few steps")
+    assert "lower lr from 0.5" in advice("worse than linear by the learning rate")
+    assert "Raise latent_dim from 2, to 4" in advice("starved")
+    assert "of 16 units are active" in advice("over-wide")
+    assert advice("healthy") == "Nothing has to change."
 
 
-def test_the_advice_is_good(diagnoses, digits):
-    """Following it is rewarded by a higher ELBO on held-out rows."""
-    better = {
-        "collapsed": {"kld_weight": 0.002},
-        "nearly deterministic": {"kld_weight": 0.00055},
-        "starved": {"latent_dim": 6},
-        "over-wide": {"latent_dim": 32, "kld_weight": 0.0014},
-    }
-    for name, params in better.items():
-        vae = VAETransformer(
-            hidden_dims=(32,), max_epochs=8, random_state=0, **params
-        ).fit(digits[:1200])
-        assert vae.score(digits[1200:]) > diagnoses[name].elbo + 1.0
+def test_the_linear_model_is_one_of_the_training_rows(fit, tables):
+    """As many units, its noise over all other directions; scored on the rows given."""
+    X, held_out = tables["digits"]
+    vae, _ = fit("digits", {"kld_weight": 0.003})
+    expected = pca_scorer(PCA(10).fit(X), held_out)
+    assert diagnose(vae, held_out).expected_elbo == pytest.approx(expected, rel=1e-2)
+
+
+def test_without_a_linear_path_the_linear_model_is_cross_fitted(fit, tables):
+    _, held_out = tables["digits"]
+    vae, _ = fit("digits", {"linear_path": None})
+    cv = KFold(5, shuffle=True, random_state=1)
+    expected = cross_val_score(PCA(10), held_out, cv=cv, scoring=pca_scorer).mean()
+    for rows in (held_out, sparse.csr_array(held_out)):
+        found = diagnose(vae, rows).expected_elbo
+        assert found == pytest.approx(expected, abs=0.5)
+    assert np.isnan(diagnose(vae, held_out[:5]).expected_elbo)
+
+
+def test_the_numbers_of_one_fit_add_up(fit, tables):
+    """Row by row, with the odd rows that the second component explains."""
+    X, held_out = tables["digits"]
+    vae, _ = fit("digits", {"max_epochs": 15})
+    assert vae._model.start is not None
+    odd = np.vstack([held_out[:50], 3.0 * np.random.RandomState(0).rand(5, 64)])
+    elbo, d, r = vae.score_samples(odd), distortion(vae, odd), rate(vae, odd)
+    np.testing.assert_allclose(elbo, -(d + r), rtol=1e-12)
+    found = diagnose(vae, odd)
+    assert found.elbo == pytest.approx(elbo.mean(), rel=1e-12)
+    assert found.rate == pytest.approx(r.mean(), rel=1e-12)
+    assert found.distortion == pytest.approx(d.mean(), rel=1e-12)
+    np.testing.assert_allclose(found.kl_per_unit, kl_per_unit(vae, odd), rtol=1e-12)
+    units = found.kl_per_unit.sum()
+    assert found.rate == pytest.approx(units + found.kl_of_choice, rel=1e-12)
+    # The five are explained by the start: the choice alone costs -ln 0.01 each.
+    assert found.kl_of_choice > 5 * 4.0 / 55
+    network = VAETransformer(
+        hidden_dims=(32,), max_epochs=15, linear_path=None, random_state=0
+    ).fit(X)
+    assert diagnose(network, odd).kl_of_choice == 0.0
+    pipeline = make_pipeline(FunctionTransformer(), vae)
+    np.testing.assert_array_equal(rate(pipeline, odd), r)
+    assert repr(diagnose(pipeline, odd)) == repr(found)
 
 
 def test_numbers_agree_with_the_metrics(fitted, digits):
@@ -198,10 +362,10 @@ def test_numbers_agree_with_the_metrics(fitted, digits):
     assert (found.n_rows, found.n_features, found.latent_dim) == (597, 64, 6)
     assert found.elbo == pytest.approx(fitted.score(X))
     np.testing.assert_allclose(found.kl_per_unit, kl_per_unit(fitted, X), rtol=1e-5)
-    assert found.rate == pytest.approx(found.kl_per_unit.sum())
+    assert found.rate == pytest.approx(rate(fitted, X).mean())
     assert found.active_units == active_units(fitted, X) == 6
-    assert found.distortion > fitted.reconstruction_error(X).mean()
-    assert found.distortion == pytest.approx(fitted.noise_variance_, rel=0.3)
+    assert found.squared_error > fitted.reconstruction_error(X).mean()
+    assert found.squared_error == pytest.approx(fitted.noise_variance_, rel=0.3)
     assert found.beta == fitted.beta_ == pytest.approx(1.0)
     assert (found.kld_weight, found.noise_variance) == (
         fitted.kld_weight_,
@@ -247,10 +411,10 @@ def test_it_prints(diagnoses):
     text = repr(diagnoses["over-wide"])
     assert text.startswith("Diagnosis: over-wide\nOnly ")
     assert max(map(len, text.splitlines())) <= 80
-    assert "0.005" in text
-    assert "nats, at most 6.39" in text
+    assert "0.09333" in text
+    assert "nats, at most 5.7" in text
     html = diagnoses["over-wide"]._repr_html_()
-    assert html.count("<tr>") == 15
+    assert html.count("<tr>") == 16
     assert "<b>over-wide</b>" in html
 
 
@@ -330,13 +494,28 @@ def test_rows_that_are_all_the_same(quick):
     assert (found.expected_rate, found.expected_active_units) == (0.0, 0)
 
 
-def test_a_network_that_is_not_trained_is_told_so(digits):
-    """Random codes, whatever they cost, are no codes; few of them are too few."""
+@pytest.mark.parametrize("kld_weight", [1e-5, 1e-8, 0.0])
+def test_a_preset_that_is_not_trained_is_told_so(digits, kld_weight):
+    """Whatever the weight, only more training cures it."""
     preset = VAETransformer.from_preset(
-        "standard", hidden_dims=(64,), max_epochs=2, random_state=0
-    ).fit(digits[:400])
-    assert diagnose(preset, digits[400:800]).verdict == "collapsed"
-    short = VAETransformer(
-        8, linear_path=None, hidden_dims=(32,), max_epochs=20, random_state=0
-    ).fit(digits[:400])
-    assert "train for longer" in diagnose(short, digits[400:800]).advice
+        "standard",
+        hidden_dims=(64,),
+        max_epochs=2,
+        kld_weight=kld_weight,
+        random_state=0,
+    )
+    with pytest.warns(PosteriorCollapseWarning, match="6 steps at lr=0.0001"):
+        preset.fit(digits[:400])
+    found = diagnose(preset, digits[400:800])
+    assert found.verdict == "untrained"
+    assert "max_epochs" in found.advice
+    preset.set_params(max_epochs=500, early_stopping=False).fit(digits[:400])
+    assert diagnose(preset, digits[400:800]).verdict != "untrained"
+
+
+def test_a_preset_that_early_stopping_ended_is_told_so(digits):
+    preset = VAETransformer.from_preset(
+        "standard", hidden_dims=(64,), max_epochs=100, random_state=0
+    )
+    with pytest.warns(PosteriorCollapseWarning, match="n_iter_no_change"):
+        preset.fit(digits[:400])

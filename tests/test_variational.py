@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from skvae import VAETransformer
+from skvae._linear import Components
 from skvae._objective import noise_of_weight
 from skvae._variational import Variational
 
@@ -13,10 +14,10 @@ def test_weights_are_in_units_of_X():
 
 
 def test_linear_model_is_that_of_the_weight_or_of_the_data():
-    eigenvalues, eigenvectors = np.array([4.0, 1.0]), np.eye(2, 5)
-    fitted = Variational(None).linear_model(eigenvalues, eigenvectors, 6.5, 1.0)
+    components = Components(np.array([4.0, 1.0]), np.eye(2, 5), 6.5)
+    fitted = Variational(None).linear_model(components, 1.0)
     assert fitted.noise_variance == pytest.approx((6.5 - 5.0) / 3)
-    given = Variational(0.8).linear_model(eigenvalues, eigenvectors, 6.5, 1.0)
+    given = Variational(0.8).linear_model(components, 1.0)
     assert given.noise_variance == pytest.approx(noise_of_weight(0.8, 5))
     assert Variational(0.8).n_active(given) == 1
 

@@ -1,0 +1,96 @@
+import inspect
+import re
+
+import pytest
+
+from skvae import VAETransformer
+from skvae._advice import advise, collapse_advice, divergence_advice
+from skvae._verdicts import VERDICTS, Measured, Training
+
+MEASURED = Measured(
+    active_units=4,
+    latent_dim=10,
+    n_features=64,
+    shuffle_loss=50.0,
+    rate=20.0,
+    expected_rate=25.0,
+    beta=1.0,
+    noise_share=0.3,
+    weakest_kl=0.7,
+    balanced_weight=0.005,
+    gain=-20.0,
+    gain_error=1.0,
+)
+TRAINING = Training(kld_weight=0.02, first_weight=0.03, lr=2e-3, n_steps=600)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "beta", "parts"),
+    [
+        ("diverged", 1.0, ["Lower lr from 0.002, to a tenth"]),
+        ("collapsed", 1.0, ["lower kld_weight from 0.02", "kld_schedule", "free_bits"]),
+        ("untrained", 1.0, ["600 steps at lr=0.002 are too few", "max_epochs"]),
+        ("nearly deterministic", 0.05, ["Raise kld_weight from 0.02 towards 0.005"]),
+        ("nearly deterministic", 1.0, ["Lower latent_dim from 10", "raise kld_weight"]),
+        ("worse than linear", 3.0, ["20 nats below", "by the weight: beta is 3"]),
+        (
+            "worse than linear",
+            1.0,
+            ["600 steps at lr=0.002 are too few", "lr"],
+        ),
+        ("starved", 1.0, ["Raise latent_dim from 10, to 20"]),
+        ("over-wide", 2.0, ["Lower latent_dim to 5", "lower kld_weight from 0.02"]),
+        ("healthy", 2.0, ["Nothing has to change", "lower kld_weight from 0.02"]),
+        ("healthy", 0.5, ["raise kld_weight from 0.02"]),
+    ],
+)
+def test_advice_names_what_to_change(verdict, beta, parts):
+    advice = advise(verdict, MEASURED._replace(beta=beta), TRAINING)
+    for part in parts:
+        assert part in advice
+
+
+def test_what_keeps_a_fit_below_pca_is_named():
+    def advice(**training):
+        return advise("worse than linear", MEASURED, TRAINING._replace(**training))
+
+    assert "by the learning rate: lower lr from 0.3" in advice(lr=0.3)
+    assert "n_iter_no_change" in advice(stopped_early=True)
+    assert "more training will not mend that" in advice(n_steps=10_000)
+    # A rate that is not theory's yet: the weight is not to blame.
+    few = MEASURED._replace(beta=3.0, rate=5.0)
+    assert "too few" in advise("worse than linear", few, TRAINING)
+
+
+@pytest.mark.parametrize("verdict", ["over-wide", "healthy"])
+def test_no_word_of_the_weight_at_maximum_likelihood(verdict):
+    assert "kld_weight" not in advise(verdict, MEASURED, TRAINING)
+
+
+def test_a_rate_below_a_linear_model_s_asks_for_training():
+    few = MEASURED._replace(rate=5.0)
+    assert advise("healthy", few, TRAINING).startswith("The rate is 5 nats, where")
+    wide = advise("over-wide", few, TRAINING)
+    assert wide.index("Lower latent_dim") < wide.index("train for longer")
+
+
+def test_collapse_by_weight_by_training_and_of_rows_that_are_the_same():
+    def advice(verdict, **training):
+        return collapse_advice(verdict, TRAINING._replace(**training))
+
+    untrained = advice("untrained", kld_weight=0.0)
+    assert "max_epochs" in untrained
+    assert "Lowering kld_weight would not help" in untrained
+    assert "all the same" in advice("collapsed", first_weight=0.0)
+    # Theory has units at this weight: the weight is the last thing to change.
+    far = advice("collapsed", kld_weight=0.01, first_weight=0.5)
+    assert far.index("warm up") < far.index("lower kld_weight")
+    assert "at 0.5," in advice("collapsed", kld_weight=0.4, first_weight=0.5)
+
+
+def test_all_that_advice_names_is_there():
+    names = set(inspect.signature(VAETransformer).parameters)
+    texts = [advise(v, MEASURED, TRAINING) for v in VERDICTS]
+    for text in [*texts, divergence_advice(1.0)]:
+        for word in re.findall(r"[a-z]+(?:_[a-z]+)+", text):
+            assert word in names, word
