@@ -14,8 +14,9 @@ of probabilistic PCA.
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
-from sklearn.decomposition import PCA
+from scipy import linalg, sparse
+from scipy.sparse.linalg import LinearOperator, svds
+from sklearn.utils.extmath import randomized_svd, svd_flip
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 # Entries of X that the decomposition looks at; above it, a random subset of the rows
@@ -65,23 +66,69 @@ def principal_components(
     """Leading eigenvalues (divisor n) and eigenvectors (k, n_features) of X.
 
     X must not be constant. There are no more components than features, and fewer than
-    rows. scikit-learn's ``PCA`` picks the solver: a randomised SVD for wide tables,
-    implicit centring for sparse ones.
+    rows. The solvers are those that scikit-learn's ``PCA`` would pick, but functions:
+    whatever watches estimators (autologging, profilers) would take a ``PCA`` that is
+    fitted inside another fit for the user's model.
     """
     n_rows, n_features = X.shape
     # The solver for sparse rows gives no full decomposition.
     k = min(n_components, n_features - sparse.issparse(X), n_rows - 1)
     if k < 1:
         return np.empty(0), np.empty((0, n_features))
-    if not sparse.issparse(X) and X.size <= MAX_ENTRIES // 10:
-        # The small eigenvalues, which are the noise, drown in float32's rounding.
-        X = np.asarray(X, dtype=np.float64)
-    if not sparse.issparse(X):
-        # PCA's solver for tall tables loses a small spread around a large mean.
-        X = X - X.mean(axis=0)
-    pca = PCA(k, copy=False, random_state=random_state).fit(X)
-    eigenvalues = pca.explained_variance_.astype(np.float64) * (n_rows - 1) / n_rows
-    return eigenvalues, pca.components_.astype(np.float64)
+    if sparse.issparse(X):
+        squares, vectors = _sparse_components(X, k, random_state)
+    else:
+        if X.size <= MAX_ENTRIES // 10:
+            # Small eigenvalues, which are the noise, drown in float32's rounding.
+            X = np.asarray(X, dtype=np.float64)
+        # float32 adds up the rows of a tall table to three digits.
+        mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+        squares, vectors = _dense_components(X - mean, k, random_state)
+    _, vectors = svd_flip(None, vectors, u_based_decision=False)
+    return squares.astype(np.float64) / n_rows, vectors.astype(np.float64)
+
+
+def _dense_components(
+    X: np.ndarray, k: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squares of the k largest singular values of X, and its right singular vectors."""
+    n_rows, n_features = X.shape
+    if n_features <= 1_000 and n_rows >= 10 * n_features:
+        squares, vectors = linalg.eigh(
+            X.T @ X,
+            subset_by_index=(n_features - k, n_features - 1),
+            overwrite_a=True,
+            check_finite=False,
+        )
+        return np.maximum(squares[::-1], 0.0), vectors[:, ::-1].T
+    if max(X.shape) > 500 and k < 0.8 * min(X.shape):
+        _, values, vectors = randomized_svd(
+            X, k, flip_sign=False, random_state=random_state
+        )
+        return np.square(values), vectors
+    _, values, vectors = linalg.svd(
+        X, full_matrices=False, overwrite_a=True, check_finite=False
+    )
+    return np.square(values[:k]), vectors[:k]
+
+
+def _sparse_components(
+    X, k: int, random_state: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of sparse rows, which are centred without being densified."""
+    mean = mean_variance_axis(X, axis=0)[0].astype(X.dtype)
+    transposed = X.T
+    centred = LinearOperator(
+        dtype=X.dtype,
+        shape=X.shape,
+        matvec=lambda v: X @ v - mean @ v,
+        matmat=lambda V: X @ V - mean @ V,
+        rmatvec=lambda u: transposed @ u - mean * u.sum(),
+        rmatmat=lambda U: transposed @ U - np.outer(mean, U.sum(axis=0)),
+    )
+    start = random_state.uniform(-1, 1, min(X.shape))
+    _, values, vectors = svds(centred, k=k, v0=start)
+    return np.square(values[::-1]), vectors[::-1]
 
 
 def bounded_index(X, index: np.ndarray, n_components: int) -> np.ndarray:
