@@ -1,7 +1,7 @@
 """The shell that the estimators share: validate, train, set what is fitted, apply."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
@@ -21,12 +21,13 @@ from torch import Tensor
 
 from ._checkpoint import Checkpoint
 from ._device import checked_precision, inference_dtype, resolve_device
-from ._matmul import fast_products
 from ._modules import ACTIVATIONS, Autoencoder
 from ._net import EpochNet, checked_callbacks, train
-from ._rows import chunk_rows, stacked
+from ._rows import Rows, chunk_rows, stacked
 from ._seeds import Streams, entropy_of
 from ._sparse import Batch, as_tensor
+from ._surroundings import public
+from ._threads import threads_for
 from ._training import (
     Family,
     Model,
@@ -37,6 +38,8 @@ from ._training import (
     start_model,
 )
 from ._validation import (
+    canonical,
+    checked_finite,
     checked_hidden_dims,
     float_dtypes,
     from_torch,
@@ -132,6 +135,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return cls(**{**params, **overrides})
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @public
     def fit(self, X, y=None):
         """Fit the model to X.
 
@@ -157,7 +161,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
-        with _unchanged_on_failure(self), fast_products():
+        with _unchanged_on_failure(self):
             warm = self.warm_start and hasattr(self, "_model")
             X = self._validated(X, reset=not warm, min_rows=2)
             settings = self._settings(X.shape[1])
@@ -177,6 +181,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
+    @public
     def partial_fit(self, X, y=None):
         """Train for one epoch on X, going on from where the last call ended.
 
@@ -196,7 +201,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self : object
             The fitted estimator.
         """
-        with _unchanged_on_failure(self), fast_products():
+        with _unchanged_on_failure(self):
             first = not hasattr(self, "_model")
             X = self._validated(X, reset=first, min_rows=2 if first else 1)
             settings = self._settings(X.shape[1])
@@ -232,6 +237,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             self._measure(X, streams)
         return self
 
+    @public
     def transform(self, X):
         """Code X.
 
@@ -251,6 +257,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         check_is_fitted(self)
         return self._transformed(self._validated(X, reset=False))
 
+    @public
     def inverse_transform(self, X):
         """Reconstruct rows from codes, as :meth:`transform` gives them.
 
@@ -278,9 +285,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
         units = self._code_units(Z.dtype)
         # A unit that the decoder ignores has codes of 0 and no way back but the prior.
-        Z = np.divide(Z, units, out=np.zeros_like(Z), where=units > 0.0)
+        with np.errstate(over="ignore"):
+            Z = np.divide(Z, units, out=np.zeros_like(Z), where=units > 0.0)
         return self._decode(Z)
 
+    @public
     def reconstruct(self, X):
         """Reconstruct X from its codes.
 
@@ -296,9 +305,11 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-        parts = (self._in_units_of_X(module(x)) for module, x in self._batches(X))
-        return stacked(parts, X.shape[0])
+        return self._over_chunks(
+            X, lambda module: lambda x: self._in_units_of_X(module(x))
+        )
 
+    @public
     def reconstruction_error(self, X, per_feature=False):
         """Squared error of the reconstruction of X from its codes.
 
@@ -312,18 +323,27 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         Returns
         -------
         error : ndarray of shape (n_samples,) or (n_samples, n_features)
-            Squared error in the squared units of X; averaged over features unless
-            ``per_feature``.
+            Squared error in the squared units of X: averaged over features, float64;
+            or, ``per_feature``, in the dtype of X.
+
+        Raises
+        ------
+        ValueError
+            If squares of X are too large for the dtype of X.
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
 
-        def errors() -> Iterator[np.ndarray]:
-            for module, x in self._batches(X):
-                error = module(x).sub_(as_tensor(x)).square_().mul_(self.scale_**2)
-                yield (error if per_feature else error.mean(dim=1)).cpu().numpy()
+        def prepare(module: Autoencoder) -> Callable[[Batch], Tensor]:
+            def errors(x: Batch) -> Tensor:
+                error = module(x).sub_(as_tensor(x)).square_()
+                # Units last, and a row's in float64: their square can be large.
+                error = error if per_feature else error.mean(dim=1).double()
+                return error.mul_(self.scale_**2)
 
-        return stacked(errors(), X.shape[0])
+            return errors
+
+        return self._over_chunks(X, prepare)
 
     @property
     def module_(self) -> Autoencoder:
@@ -433,7 +453,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
     def _validated(self, X, *, reset: bool, min_rows: int = 1):
         X = from_torch(X)
-        return validate_data(
+        X = validate_data(
             self,
             X,
             reset=reset,
@@ -441,6 +461,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             dtype=float_dtypes(X),
             ensure_min_samples=min_rows,
         )
+        return canonical(X)
 
     def _inference_module(self, dtype: torch.dtype) -> Autoencoder:
         module = self.module_
@@ -453,28 +474,53 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
         """Rows of X in the module's units, chunk by chunk."""
         check_is_fitted(self)
-        for module, x in self._batches(self._validated(X, reset=False)):
-            yield module, as_tensor(x)
+        module, rows = self._for_inference(self._validated(X, reset=False))
+        for x in rows.chunks():
+            yield module, x
 
-    def _batches(self, X) -> Iterator[tuple[Any, Batch]]:
-        """Validated rows for an encoder, which may be sparse."""
+    def _for_inference(self, X) -> tuple[Any, Rows]:
+        """The module, and validated rows, in the precision of X."""
         _, dtype = self._device_and_dtype(X.dtype)
-        module = self._inference_module(dtype)
-        with torch.no_grad(), fast_products():
-            for x in self._model.rows(X, dtype=dtype, resident=False).batches():
-                yield module, x
+        rows = self._model.rows(X, dtype=dtype, resident=False)
+        return self._inference_module(dtype), rows
+
+    @contextmanager
+    def _inference(self, n_rows: int) -> Iterator[None]:
+        """Without gradients, and with the threads that a chunk of rows is worth."""
+        n_rows = min(n_rows, chunk_rows(self.n_features_in_))
+        with torch.no_grad(), threads_for(self.module_, n_rows):
+            yield
+
+    def _over_chunks(
+        self, X, prepare: Callable[[Any], Callable[[Batch], Tensor]]
+    ) -> np.ndarray:
+        """What is measured on every chunk of validated rows, as one array of all rows.
+
+        ``prepare`` takes the module, and returns what measures a chunk.
+
+        Raises
+        ------
+        ValueError
+            If something overflows.
+        """
+        with self._inference(X.shape[0]):
+            module, rows = self._for_inference(X)
+            measured = map(prepare(module), rows.batches())
+            parts = (part.cpu().numpy() for part in measured)
+            return stacked((checked_finite(p, X.dtype) for p in parts), X.shape[0])
 
     def _transformed(self, X) -> np.ndarray:
         """Codes of validated rows, (n_rows, latent_dim)."""
-        parts = (module.code(x).cpu().numpy() for module, x in self._batches(X))
-        codes = stacked(parts, X.shape[0])
-        return codes * self._code_units(codes.dtype)
+        codes = self._over_chunks(X, lambda module: module.code)
+        with np.errstate(over="ignore"):
+            codes *= self._code_units(codes.dtype)
+        return checked_finite(codes, X.dtype)
 
-    def _in_units_of_X(self, x: Tensor) -> np.ndarray:
+    def _in_units_of_X(self, x: Tensor) -> Tensor:
         """Fresh rows of the module, which are overwritten, in the units of X."""
         # In place, since tensors of a whole chunk are large.
         mean = torch.as_tensor(self.mean_, dtype=x.dtype, device=x.device)
-        return x.mul_(self.scale_).add_(mean).cpu().numpy()
+        return x.mul_(self.scale_).add_(mean)
 
     def _decode(self, Z: np.ndarray) -> np.ndarray:
         """Decode latent vectors, in units of the prior."""
@@ -482,9 +528,10 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         module = self._inference_module(dtype)
         chunks = gen_batches(len(Z), chunk_rows(self.n_features_in_))
         codes = (torch.as_tensor(Z[at], dtype=dtype, device=device) for at in chunks)
-        with torch.no_grad(), fast_products():
-            parts = (self._in_units_of_X(module.decode(z)) for z in codes)
-            return stacked(parts, len(Z))
+        with self._inference(len(Z)):
+            decoded = (self._in_units_of_X(module.decode(z)) for z in codes)
+            parts = (part.cpu().numpy() for part in decoded)
+            return stacked((checked_finite(p, Z.dtype) for p in parts), len(Z))
 
     def _code_units(self, dtype: np.dtype) -> np.ndarray:
         """What a unit of a latent dimension is multiplied with, (latent_dim,)."""

@@ -29,6 +29,11 @@ NOISE_FLOOR = 1e-9
 NOISE_MOMENTUM = 0.05
 
 
+def scalar(value: float) -> Tensor:
+    """A number as a tensor on the CPU, whatever torch's defaults."""
+    return torch.tensor(float(value), dtype=torch.float32, device="cpu")
+
+
 def _squared_error(reconstruction: Tensor, x: Tensor) -> Tensor:
     """Mean over elements, in the precision of the rows."""
     return nn.functional.mse_loss(reconstruction.to(x.dtype), x)
@@ -132,9 +137,9 @@ class WeightedELBO(Criterion):
         self.n_features = n_features
         self.schedule = schedule
         self.free_bits = free_bits
-        self.register_buffer("noise_variance", torch.tensor(float(noise_variance)))
-        self.register_buffer("fixed_weight", torch.tensor(float(kld_weight or 0.0)))
-        self.register_buffer("share", torch.tensor(1.0), persistent=False)
+        self.register_buffer("noise_variance", scalar(noise_variance))
+        self.register_buffer("fixed_weight", scalar(kld_weight or 0.0))
+        self.register_buffer("share", scalar(1.0), persistent=False)
 
     @property
     def powers(self) -> dict[str, int]:

@@ -16,12 +16,21 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, svds
-from sklearn.utils.extmath import randomized_svd, svd_flip
+from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from ._threads import threads_worth
 
 # Entries of X that the decomposition looks at; above it, a random subset of the rows
 # carries the leading components as well and costs a bounded time.
 MAX_ENTRIES = 100_000_000
+# Columns up to which a tall table's covariance is quickest, and rows and columns up to
+# which an SVD is: as scikit-learn's PCA has it.
+MOST_COVARIANCES = 1000
+MOST_ROWS_OF_SVD = 500
+# Steps between neighbouring floats, at the mean of a column, that its standard
+# deviation has to exceed.
+ROUNDING_STEPS = 4.0
 
 
 class LinearMap(NamedTuple):
@@ -44,20 +53,43 @@ class LinearVAE(NamedTuple):
 
 
 def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance (divisor n) of every column, in float64; X may be sparse."""
-    if sparse.issparse(X):
-        # It adds up in float64, and returns what X is in.
-        mean, variance = mean_variance_axis(X, axis=0)
-        return mean.astype(np.float64), variance.astype(np.float64)
-    mean = X.mean(axis=0, dtype=np.float64)
+    """Mean and variance (divisor n) of every column, in float64; X may be sparse.
+
+    Sparse X must be canonical. The variance of a column that is constant but for
+    rounding is 0: its values, or their mean, are no more precise.
+    """
+    mean, variance = (_sparse_moments if sparse.issparse(X) else _dense_moments)(X)
+    eps = np.finfo(X.dtype if X.dtype.kind == "f" else np.float64).eps
+    rounding = ROUNDING_STEPS * eps * np.abs(mean)
+    variance[np.sqrt(variance) <= rounding] = 0.0
+    return mean, variance
+
+
+def _sparse_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    # It adds up in float64, and returns what X is in, where squares may overflow.
+    with np.errstate(over="ignore"):
+        moments = mean_variance_axis(X, axis=0)
+    if not np.isfinite(moments[1]).all():
+        moments = mean_variance_axis(X.astype(np.float64), axis=0)
+    mean, variance = (part.astype(np.float64) for part in moments)
+    return mean, variance
+
+
+def _dense_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.asarray(X.mean(axis=0, dtype=np.float64))
     # Two passes and no centred copy: X may be a memory map.
     step = max(1, 500_000 // max(1, X.shape[1]))
-    total = np.zeros_like(mean)
+    squares, drift = np.zeros_like(mean), np.zeros_like(mean)
     with np.errstate(over="ignore", invalid="ignore"):  # infinity is the answer then
         for start in range(0, len(X), step):
             centred = X[start : start + step] - mean
-            total += np.square(centred, out=centred).sum(axis=0)
-    return np.asarray(mean), np.asarray(total / len(X))
+            drift += centred.sum(axis=0)
+            squares += np.square(centred, out=centred).sum(axis=0)
+        # The first pass's mean is off by its rounding, which grows with the rows: the
+        # second one measures by how much, and takes it out of the squares.
+        drift /= len(X)
+        variance = squares / len(X) - np.square(drift)
+    return mean + drift, np.maximum(variance, 0.0)
 
 
 def principal_components(
@@ -66,9 +98,10 @@ def principal_components(
     """Leading eigenvalues (divisor n) and eigenvectors (k, n_features) of X.
 
     X must not be constant. There are no more components than features, and fewer than
-    rows. The solvers are those that scikit-learn's ``PCA`` would pick, but functions:
-    whatever watches estimators (autologging, profilers) would take a ``PCA`` that is
-    fitted inside another fit for the user's model.
+    rows. Signs are those of ``PCA``: the largest loading of a component is positive.
+
+    Functions, where scikit-learn's ``PCA`` would do: software that watches the fits of
+    scikit-learn's estimators (MLflow's autologging) would take it for the model.
     """
     n_rows, n_features = X.shape
     # The solver for sparse rows gives no full decomposition.
@@ -76,59 +109,78 @@ def principal_components(
     if k < 1:
         return np.empty(0), np.empty((0, n_features))
     if sparse.issparse(X):
-        squares, vectors = _sparse_components(X, k, random_state)
+        values, vectors = _sparse_components(X, k, random_state)
     else:
-        if X.size <= MAX_ENTRIES // 10:
-            # Small eigenvalues, which are the noise, drown in float32's rounding.
-            X = np.asarray(X, dtype=np.float64)
-        # float32 adds up the rows of a tall table to three digits.
-        mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-        squares, vectors = _dense_components(X - mean, k, random_state)
-    _, vectors = svd_flip(None, vectors, u_based_decision=False)
-    return squares.astype(np.float64) / n_rows, vectors.astype(np.float64)
+        values, vectors = _dense_components(X, k, random_state)
+    largest = np.abs(vectors).argmax(axis=1)
+    signs = np.sign(vectors[np.arange(k), largest])
+    return values.astype(np.float64), vectors.astype(np.float64) * signs[:, None]
 
 
 def _dense_components(
     X: np.ndarray, k: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Squares of the k largest singular values of X, and its right singular vectors."""
+    """By the covariance of tall tables, an SVD of small ones, a randomised one else."""
     n_rows, n_features = X.shape
-    if n_features <= 1_000 and n_rows >= 10 * n_features:
-        squares, vectors = linalg.eigh(
-            X.T @ X,
-            subset_by_index=(n_features - k, n_features - 1),
-            overwrite_a=True,
-            check_finite=False,
-        )
-        return np.maximum(squares[::-1], 0.0), vectors[:, ::-1].T
-    if max(X.shape) > 500 and k < 0.8 * min(X.shape):
-        _, values, vectors = randomized_svd(
-            X, k, flip_sign=False, random_state=random_state
-        )
-        return np.square(values), vectors
-    _, values, vectors = linalg.svd(
-        X, full_matrices=False, overwrite_a=True, check_finite=False
-    )
-    return np.square(values[:k]), vectors[:k]
+    if X.size <= MAX_ENTRIES // 10:
+        # The small eigenvalues, which are the noise, drown in float32's rounding.
+        X = np.asarray(X, dtype=np.float64)
+    # Solvers for tall tables lose a small spread around a large mean, and a float32 sum
+    # of many rows loses the mean.
+    X = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
+    unit = float(np.abs(X).max())  # float32 would overflow squares of large numbers
+    X /= unit
+    if n_features <= MOST_COVARIANCES and n_rows >= 10 * n_features:
+        with threads_worth(n_rows * n_features**2):
+            values, vectors = linalg.eigh(
+                X.T @ X / n_rows, subset_by_index=(n_features - k, n_features - 1)
+            )
+        # Rounding can take an eigenvalue of a singular matrix below zero.
+        return np.maximum(values[::-1], 0.0) * unit**2, vectors.T[::-1]
+    if max(X.shape) <= MOST_ROWS_OF_SVD or k >= 0.8 * min(X.shape):
+        with threads_worth(n_rows * n_features * min(X.shape)):
+            _, lengths, vectors = linalg.svd(X, full_matrices=False)
+    else:
+        with threads_worth(n_rows * n_features * k):
+            _, lengths, vectors = randomized_svd(
+                X, k, random_state=random_state, flip_sign=False
+            )
+    return np.square(lengths[:k].astype(np.float64) * unit) / n_rows, vectors[:k]
 
 
 def _sparse_components(
     X, k: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same of sparse rows, which are centred without being densified."""
-    mean = mean_variance_axis(X, axis=0)[0].astype(X.dtype)
-    transposed = X.T
+    """By ARPACK, with rows that are centred in the products and never densified."""
+    n_rows, _ = X.shape
+    unit = float(np.abs(X.data).max(initial=0.0)) or 1.0
+    X = X * X.dtype.type(1.0 / unit)  # a quotient would be in float64
+    mean, _ = column_moments(X)
+    mean = mean.astype(X.dtype)
+
+    def transposed(u: np.ndarray) -> np.ndarray:
+        u = u.reshape(n_rows, -1)
+        return X.T @ u - np.outer(mean, u.sum(axis=0))
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return X @ v - mean @ v
+
     centred = LinearOperator(
+        X.shape,
         dtype=X.dtype,
-        shape=X.shape,
-        matvec=lambda v: X @ v - mean @ v,
-        matmat=lambda V: X @ V - mean @ V,
-        rmatvec=lambda u: transposed @ u - mean * u.sum(),
-        rmatmat=lambda U: transposed @ U - np.outer(mean, U.sum(axis=0)),
+        matvec=product,
+        matmat=product,
+        rmatvec=transposed,
+        rmatmat=transposed,
     )
-    start = random_state.uniform(-1, 1, min(X.shape))
-    _, values, vectors = svds(centred, k=k, v0=start)
-    return np.square(values[::-1]), vectors[::-1]
+    start = random_state.uniform(-1.0, 1.0, min(X.shape)).astype(X.dtype)
+    with threads_worth(X.nnz * k):
+        _, lengths, vectors = svds(
+            centred, k, v0=start, return_singular_vectors="vh", solver="arpack"
+        )
+    order = np.argsort(-lengths)
+    lengths = lengths[order].astype(np.float64)
+    return np.square(lengths * unit) / n_rows, vectors[order]
 
 
 def bounded_index(X, index: np.ndarray, n_components: int) -> np.ndarray:

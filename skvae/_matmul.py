@@ -33,8 +33,13 @@ def _setting() -> Any:
 def _error(rows: int, inner: int, columns: int) -> float:
     """Relative error of a float32 product of fixed random matrices."""
     generator = torch.Generator().manual_seed(0)
-    a = torch.randn(rows, inner, generator=generator, device="cpu")
-    b = torch.randn(inner, columns, generator=generator, device="cpu")
+    draws: dict[str, Any] = {
+        "generator": generator,
+        "dtype": torch.float32,
+        "device": "cpu",
+    }
+    a = torch.randn(rows, inner, **draws)
+    b = torch.randn(inner, columns, **draws)
     exact = a.double() @ b.double()
     return float((a @ b - exact).norm() / exact.norm())
 

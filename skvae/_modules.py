@@ -25,6 +25,8 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,  # of the gate; the block multiplies it with the value
 }
 
+# Of weights and training, whatever torch's default dtype.
+PRECISION = torch.float32
 # A unit at the prior, in terms of what `capped_log_var` takes.
 AT_PRIOR = 10.0
 
@@ -77,6 +79,9 @@ class Linear(nn.Linear):
     torch would draw them from the global generator.
     """
 
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True) -> None:
+        super().__init__(n_in, n_out, bias=bias, dtype=PRECISION)
+
     def reset_parameters(self) -> None:
         pass
 
@@ -94,8 +99,8 @@ class InputLinear(nn.Module):
     def __init__(self, n_in: int, n_out: int, *, bias: bool = True) -> None:
         super().__init__()
         self.in_features, self.out_features = n_in, n_out
-        self.weight = nn.Parameter(torch.empty(n_in, n_out))
-        self.bias = nn.Parameter(torch.empty(n_out)) if bias else None
+        self.weight = nn.Parameter(torch.empty(n_in, n_out, dtype=PRECISION))
+        self.bias = nn.Parameter(torch.empty(n_out, dtype=PRECISION)) if bias else None
 
     def forward(self, x: Batch) -> Tensor:
         if isinstance(x, Tensor):
@@ -145,9 +150,9 @@ class Block(nn.Module):
         )
         self.norm: nn.Module
         if batch_norm:
-            self.norm = BatchNorm(n_out)
+            self.norm = BatchNorm(n_out, dtype=PRECISION)
         elif normalise:
-            self.norm = nn.LayerNorm(n_out)
+            self.norm = nn.LayerNorm(n_out, dtype=PRECISION)
         else:
             self.norm = nn.Identity()
 
@@ -224,7 +229,9 @@ class GaussianEncoder(Encoder):
         super().__init__(widths, latent_dim, linear_path=linear_path, **block_options)
         self.log_var = type(self.mean)(widths[-1], latent_dim)
         self.linear_log_var = (
-            nn.Parameter(torch.empty(latent_dim)) if linear_path else None
+            nn.Parameter(torch.empty(latent_dim, dtype=PRECISION))
+            if linear_path
+            else None
         )
 
     def forward(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:

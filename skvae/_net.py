@@ -20,7 +20,7 @@ from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.helper import predefined_split
 from torch import nn
 
-from ._criteria import Criterion
+from ._criteria import Criterion, scalar
 from ._early_stopping import StopTraining
 from ._graph import WORTHWHILE, can_record
 from ._modules import Autoencoder
@@ -125,14 +125,16 @@ class EpochNet(NeuralNet):
         checksum = nn.utils.get_total_norm(
             [p.detach() for p in self.module_.parameters()]
         )
-        terms = torch.tensor(sizes, device=self.device) @ torch.stack(terms_of_steps)
+        terms = torch.tensor(
+            sizes, dtype=torch.float32, device=self.device
+        ) @ torch.stack(terms_of_steps)
         summary = torch.stack([*terms, self.criterion_(terms), checksum])
         *values, loss, checked = summary.tolist()
         loss = self._record("train", values, loss)
         for name, value in self.criterion_.recorded(self.data_scale).items():
             self.history.record(name, value)
         self._check_finite(loss + checked, "training")
-        return {"loss": torch.tensor(loss, device="cpu"), "y_pred": None}
+        return {"loss": scalar(loss), "y_pred": None}
 
     def validation_step(self, batch, **fit_params):
         """Losses on the held-out rows, in evaluation mode."""
@@ -144,7 +146,7 @@ class EpochNet(NeuralNet):
             units = rows.n_features * math.log(self.data_scale)
             self.history.record("valid_elbo", result.elbo - units)
         self.history.record("valid_objective", result.objective)
-        return {"loss": torch.tensor(loss, device="cpu"), "y_pred": None}
+        return {"loss": scalar(loss), "y_pred": None}
 
     def infer(self, x, **fit_params):
         """Reconstruct rows, so that ``predict`` and scoring callbacks work."""
@@ -339,7 +341,8 @@ def train(
     order = streams.torch_generator(streams.order)
     net.run_ = Run(order, steps, None if endless else epochs)
     try:
-        with threads_for(net.module_, min(net.batch_size, len(rows))):
+        n_rows = min(net.batch_size, len(rows))
+        with threads_for(net.module_, n_rows, trains=True):
             net.notify("on_train_begin", X=rows, y=None)
             with suppress(StopTraining):
                 net.fit_loop(rows, epochs=epochs)

@@ -135,7 +135,9 @@ def held_out_terms(
     module: Autoencoder, criterion: Criterion, rows: Rows, generator: torch.Generator
 ) -> Tensor:
     """Terms of the loss over held-out rows."""
-    total = torch.zeros(len(criterion.powers), device=generator.device)
+    total = torch.zeros(
+        len(criterion.powers), dtype=torch.float32, device=generator.device
+    )
     for x in rows.chunks():
         total += len(x) * criterion.held_out_terms(module, x, generator).detach()
     return total / len(rows)

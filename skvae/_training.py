@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ._modules import Autoencoder
 from ._net import EpochNet, build_net, cosine_schedule, train
 from ._rows import Rows
 from ._seeds import Streams
-from ._validation import warn_if_badly_scaled
+from ._validation import warn_if_badly_scaled, warn_if_many_constant
 
 VALIDATION_BLOCKS = 4
 
@@ -102,6 +102,7 @@ class Model:
     ``code_scale`` (latent_dim,) is in the units of X per unit of code. Where there is a
     likelihood, ``noise_variance`` is in the squared units of X, and ``start`` is the
     linear model that training began at and left, calibrated, in the net's units.
+    ``split`` is what early stopping held out, for the next fit to hold out, too.
     """
 
     net: EpochNet
@@ -112,6 +113,7 @@ class Model:
     start: LinearVAE | None = None
     collapsed: bool = False
     best_epoch: int = 0
+    split: "Split | None" = None
 
     def rows(self, X, *, index=None, dtype=torch.float32, resident=True) -> Rows:
         device = torch.device(self.net.device)
@@ -124,6 +126,40 @@ class Model:
             resident=resident,
             index=index,
         )
+
+
+class Split(NamedTuple):
+    """Which of ``n_rows`` rows are held out, and what share of them was asked for."""
+
+    held_out: np.ndarray
+    n_rows: int
+    fraction: float | None
+
+
+def next_split(
+    n_rows: int,
+    fraction: float | None,
+    random_state: np.random.RandomState,
+    last: Split | None = None,
+) -> tuple[np.ndarray, Split]:
+    """Rows to train on, in random order, and the split.
+
+    What the last fit held out stays held out: to rows that were trained on, the state
+    before training is the best there can be, and no progress would ever be kept. Rows
+    that have come since are split as new ones are.
+    """
+    if last is None or last.fraction != fraction or fraction is None:
+        train, held_out = split_rows(n_rows, fraction, random_state)
+        return train, Split(held_out, n_rows, fraction)
+    held_out = last.held_out[last.held_out < n_rows]
+    n_new = n_rows - last.n_rows
+    if n_new * fraction >= 1.0 and n_new > 2:
+        _, new = split_rows(n_new, fraction, random_state)
+        held_out = np.concatenate([held_out, last.n_rows + new])
+    if not 0 < len(held_out) <= n_rows - 2:
+        return next_split(n_rows, fraction, random_state)
+    train = random_state.permutation(np.setdiff1d(np.arange(n_rows), held_out))
+    return train, Split(held_out, n_rows, fraction)
 
 
 def split_rows(
@@ -158,6 +194,7 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
             "largest absolute value, or put a StandardScaler in front."
         )
     warn_if_badly_scaled(variance, feature_names)
+    warn_if_many_constant(variance)
     scale = float(np.sqrt(variance.mean())) or 1.0
     family = settings.family
     net = build_net(
@@ -204,11 +241,13 @@ def fit_model(
     family = settings.family
     model = start_model(X, settings, streams, feature_names)
     net = model.net
-    train_index, valid_index = split_rows(
+    train_index, model.split = next_split(
         X.shape[0],
         settings.validation_fraction,
         streams.numpy_generator(streams.split),
+        None if previous is None else previous.split,
     )
+    valid_index = model.split.held_out
     start = None
     if previous is not None:
         take_over(model, previous, settings)

@@ -1,15 +1,19 @@
 """X as users have it -> X as the estimators need it."""
 
-import warnings
 from numbers import Integral
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from ._warn import warn_user
+
 # A column whose standard deviation is this many times the median column's decides the
 # fit alone.
 BAD_SCALING_RATIO = 1000.0
+# Share of constant columns from which on they are worth a word: images have a tenth to
+# a quarter of them, tables of single cells half.
+MANY_CONSTANT = 0.4
 
 
 def from_torch(X):
@@ -20,10 +24,47 @@ def from_torch(X):
     if X.dtype in (torch.float16, torch.bfloat16):
         X = X.float()
     if X.layout is torch.strided:
-        return X.resolve_conj().numpy()
+        return X.resolve_conj().resolve_neg().numpy()
     X = X.to_sparse_csr()
-    parts = (X.values(), X.col_indices(), X.crow_indices())
+    parts = (X.values().resolve_neg(), X.col_indices(), X.crow_indices())
     return sparse.csr_array(tuple(p.numpy() for p in parts), shape=tuple(X.shape))
+
+
+def canonical(X):
+    """Sparse rows with one entry a place, as scipy means them; anything else as it is.
+
+    Entries that are stored twice add up, but whoever walks through the entries, as
+    scikit-learn's moments do, takes them for two values. The user's matrix stays as it
+    is.
+    """
+    if not sparse.issparse(X):
+        return X
+    # A view of the parts forgets what the matrix once noted about them.
+    view = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    if view.has_canonical_format:
+        return X
+    copied = view.copy()
+    copied.sum_duplicates()
+    return copied
+
+
+def checked_finite(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """What was computed from finite X of a dtype, checked to be finite itself.
+
+    Raises
+    ------
+    ValueError
+        If it overflowed.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The sum is finite in nearly every case, and costs no memory.
+        if np.isfinite(values.sum()) or np.isfinite(values).all():
+            return values
+    advice = "pass X as float64" if dtype == np.float32 else "clip or drop such rows"
+    raise ValueError(
+        f"X has values so large that {dtype} overflows on the way; {advice}, or put a "
+        "sklearn.preprocessing.StandardScaler in front."
+    )
 
 
 def float_dtypes(X) -> list[type]:
@@ -47,13 +88,25 @@ def warn_if_badly_scaled(variance: np.ndarray, feature_names=None) -> None:
     if ratio <= BAD_SCALING_RATIO:
         return
     name = worst if feature_names is None else repr(str(feature_names[worst]))
-    warnings.warn(
+    warn_user(
         f"Column {name} of X has {ratio:.0f} times the standard deviation of the "
         "median column: the model will fit little else. Put a "
         "sklearn.preprocessing.StandardScaler in front (with_mean=False if X is "
-        "sparse).",
-        UserWarning,
-        stacklevel=4,
+        "sparse)."
+    )
+
+
+def warn_if_many_constant(variance: np.ndarray) -> None:
+    """Warn, with their number, if many columns are constant."""
+    n_columns = len(variance)
+    n_constant = n_columns - int(np.count_nonzero(variance))
+    if n_constant == n_columns or n_constant < MANY_CONSTANT * n_columns:
+        return
+    warn_user(
+        f"{n_constant} of the {n_columns} columns of X are constant. They count as "
+        "columns without noise, so they lower the noise variance and a fitted "
+        "kld_weight and raise the score, as they do in PCA. Put a "
+        "sklearn.feature_selection.VarianceThreshold in front."
     )
 
 

@@ -26,7 +26,8 @@ from ._information import (
 )
 from ._objective import kl_to_standard_normal, noise_of_weight, weight_of_noise
 from ._spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
-from ._validation import float_dtypes, from_torch
+from ._surroundings import public
+from ._validation import canonical, float_dtypes, from_torch
 from ._verdicts import ACTIVE_VARIANCE, advise, guide_verdict, judge
 from .metrics import _vae
 
@@ -42,6 +43,7 @@ __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
     },
     prefer_skip_nested_validation=True,
 )
+@public
 def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
     """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
 
@@ -100,6 +102,7 @@ def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
         ensure_min_samples=2,
         input_name="X",
     )
+    X = canonical(X)
     seed = np.random.RandomState() if random_state is None else random_state
     # One more than there are units: the gap below the last.
     rows = spectrum(X, int(latent_dim) + 1, check_random_state(seed))
@@ -272,6 +275,7 @@ def _number(value) -> str:
     return str(value) if isinstance(value, int) else f"{value:.4g}"
 
 
+@public
 def diagnose(estimator, X) -> Diagnosis:
     """Judge a fitted model by what it does with rows, and say what to change.
 

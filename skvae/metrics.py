@@ -10,11 +10,15 @@ In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in 
 """
 
 import numpy as np
+from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import BaseAutoencoder
+from ._ppca import corrected_ppca, ppca_log_likelihood
+from ._surroundings import public
+from ._validation import canonical, from_torch
 from ._verdicts import ACTIVE_VARIANCE
 from .vae import VAETransformer
 
@@ -28,6 +32,7 @@ __all__ = [
     "elbo_scorer",
     "kl_per_unit",
     "log_likelihood_scorer",
+    "pca_scorer",
     "rate",
     "reconstruction_scorer",
 ]
@@ -120,6 +125,54 @@ def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
     return float(estimator._importance_weighted_bound(X, int(n_samples)).mean())
 
 
+@public
+def pca_scorer(estimator, X, y=None) -> float:
+    """Mean log-likelihood of a scikit-learn ``PCA``, in nats per row.
+
+    What :func:`elbo_scorer` compares with. ``PCA.score`` is the same where there are as
+    many training rows as features. Where there are fewer it averages the left-over
+    variance over ``min(n_rows, n_features) - k`` directions in place of
+    ``n_features - k``, which is not the maximum of the likelihood: hundreds or
+    thousands of nats too low. Here it is averaged over all of them (Tipping & Bishop,
+    1999, Probabilistic Principal Component Analysis).
+
+    Parameters
+    ----------
+    estimator : sklearn.decomposition.PCA, or a Pipeline or search that ends in one
+        Fitted.
+    X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+    y : Ignored
+
+    Returns
+    -------
+    score : float
+        Nats per row.
+
+    Raises
+    ------
+    TypeError
+        If the estimator is no PCA.
+    ValueError
+        If the components leave no variance for the noise.
+    """
+    estimator, X = _final(estimator, X)
+    if not isinstance(estimator, PCA):
+        raise TypeError(
+            f"{type(estimator).__name__} is no sklearn.decomposition.PCA, nor a "
+            "pipeline or a search that ends in one."
+        )
+    check_is_fitted(estimator)
+    X = validate_data(
+        estimator,
+        from_torch(X),
+        reset=False,
+        accept_sparse="csr",
+        dtype=[np.float64, np.float32],
+    )
+    density = ppca_log_likelihood(corrected_ppca(estimator), canonical(X))
+    return float(density.mean())
+
+
 def reconstruction_scorer(estimator, X, y=None) -> float:
     """Minus the mean squared error of the reconstruction from posterior means.
 
@@ -156,7 +209,7 @@ def rate(estimator, X) -> np.ndarray:
         between the network and that start (see ``VAETransformer.score_samples``).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._terms(X)[1].numpy()
+    return estimator._terms(X)[1]
 
 
 def distortion(estimator, X) -> np.ndarray:
@@ -175,7 +228,7 @@ def distortion(estimator, X) -> np.ndarray:
         Nats per row.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._terms(X)[0].numpy()
+    return estimator._terms(X)[0]
 
 
 def kl_per_unit(estimator, X) -> np.ndarray:

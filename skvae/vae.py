@@ -1,6 +1,6 @@
 """VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
-import warnings
+from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
@@ -23,9 +23,12 @@ from ._objective import (
 )
 from ._schedules import make_schedule
 from ._seeds import private_generator
+from ._sparse import Batch, as_tensor
+from ._surroundings import public
 from ._validation import checked_n_samples
 from ._variational import Variational
 from ._verdicts import collapse_advice
+from ._warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
 # Prior probability, in the score, that a row is one for the linear start to explain.
@@ -308,13 +311,14 @@ class VAETransformer(BaseAutoencoder):
     def _advise(self):
         if self._model.collapsed:
             advice = collapse_advice(self.kld_weight_)
-            warnings.warn(advice, PosteriorCollapseWarning, stacklevel=4)
+            warn_user(advice, PosteriorCollapseWarning)
 
     def _code_units(self, dtype):
         if self.whiten:
             return np.ones(self.module_.latent_dim, dtype)
         return super()._code_units(dtype)
 
+    @public
     def sample(self, n_samples=1, random_state=None, *, noise=False):
         """Draw rows from the model: codes from the prior, decoded.
 
@@ -343,6 +347,7 @@ class VAETransformer(BaseAutoencoder):
             X = X + np.sqrt(self.noise_variance_).astype(self._dtype) * draws
         return X
 
+    @public
     def score_samples(self, X):
         """Evidence lower bound of every row.
 
@@ -372,7 +377,7 @@ class VAETransformer(BaseAutoencoder):
             Nats per row, float64.
         """
         distortion, rate = self._terms(X)
-        return -(distortion + rate).numpy()
+        return -(distortion + rate)
 
     def score(self, X, y=None):
         """Mean evidence lower bound, in nats per row.
@@ -391,22 +396,29 @@ class VAETransformer(BaseAutoencoder):
         """
         return float(self.score_samples(X).mean())
 
-    def _terms(self, X) -> tuple[torch.Tensor, torch.Tensor]:
+    @public
+    def _terms(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Distortion and rate per row in nats, float64."""
         check_is_fitted(self)
-        cubature = None
         variance = self.noise_variance_ / self.scale_**2
-        parts = []
-        for module, x in self._chunks(X):
-            cubature = cubature or Cubature(module)
-            terms = cubature.distortion_and_rate(x)
-            nats = in_nats(*terms, variance, self.n_features_in_)
-            start = self._start_terms(x)
-            if start is not None:
-                nats = mix_terms(nats, start, ODD_SHARE)
-            parts.append(torch.stack(nats).cpu())
-        distortion, rate = torch.cat(parts, dim=1)
-        return distortion + self.n_features_in_ * np.log(self.scale_), rate
+
+        def prepare(module) -> Callable[[Batch], torch.Tensor]:
+            cubature = Cubature(module)
+
+            def terms(batch: Batch) -> torch.Tensor:
+                x = as_tensor(batch)
+                measured = cubature.distortion_and_rate(x)
+                nats = in_nats(*measured, variance, self.n_features_in_)
+                start = self._start_terms(x)
+                if start is not None:
+                    nats = mix_terms(nats, start, ODD_SHARE)
+                return torch.stack(nats, dim=1)
+
+            return terms
+
+        nats = self._over_chunks(self._validated(X, reset=False), prepare)
+        units = self.n_features_in_ * np.log(self.scale_)
+        return nats[:, 0] + units, nats[:, 1]
 
     def _start_terms(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
         """As :meth:`_terms` for scaled rows, of the linear model that fitting began at.
@@ -419,35 +431,49 @@ class VAETransformer(BaseAutoencoder):
         terms = linear_distortion_and_rate(start, x)
         return in_nats(*terms, start.noise_variance, self.n_features_in_)
 
+    @public
     def _unit_statistics(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Every unit's mean KL (nats per row), and the variance of its mean."""
-        kls, means = [], []
-        for module, x in self._chunks(X):
-            mean, log_var = module.encode(x)
-            kls.append(kl_to_standard_normal(mean, log_var).cpu().double())
-            means.append(mean.cpu().double())
-        kl, mean = torch.cat(kls), torch.cat(means)
-        return kl.mean(dim=0).numpy(), mean.var(dim=0, correction=0).numpy()
+        check_is_fitted(self)
 
+        def prepare(module) -> Callable[[Batch], torch.Tensor]:
+            def statistics(x: Batch) -> torch.Tensor:
+                mean, log_var = (part.double() for part in module.encode(x))
+                return torch.stack([kl_to_standard_normal(mean, log_var), mean], dim=1)
+
+            return statistics
+
+        found = self._over_chunks(self._validated(X, reset=False), prepare)
+        return found[:, 0].mean(axis=0), found[:, 1].var(axis=0)
+
+    @public
     def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
         """Importance-weighted bound per row in nats, from draws of a fixed seed.
 
         Every row has draws of its own, so that their errors average out over rows.
         """
-        bounds = []
+        check_is_fitted(self)
         generator = torch.Generator().manual_seed(0)
         variance = self.noise_variance_ / self.scale_**2
-        for module, x in self._chunks(X):
-            shape = (len(x), module.latent_dim)
-            noise = (
-                torch.randn(shape, generator=generator, device="cpu").to(x)
-                for _ in range(n_samples)
-            )
-            bound = importance_weighted_bound(module, x, variance, noise).double()
-            start = self._start_terms(x)
-            if start is not None:
-                terms = (-bound, torch.zeros_like(bound))
-                bound = -torch.stack(mix_terms(terms, start, ODD_SHARE)).sum(dim=0)
-            bounds.append(bound.cpu())
-        units = self.n_features_in_ * np.log(self.scale_)
-        return torch.cat(bounds).numpy() - units
+
+        def prepare(module) -> Callable[[Batch], torch.Tensor]:
+            def bounds(batch: Batch) -> torch.Tensor:
+                x = as_tensor(batch)
+                shape = (len(x), module.latent_dim)
+                noise = (
+                    torch.randn(
+                        shape, generator=generator, dtype=torch.float32, device="cpu"
+                    ).to(x)
+                    for _ in range(n_samples)
+                )
+                bound = importance_weighted_bound(module, x, variance, noise).double()
+                start = self._start_terms(x)
+                if start is not None:
+                    terms = (-bound, torch.zeros_like(bound))
+                    bound = -torch.stack(mix_terms(terms, start, ODD_SHARE)).sum(dim=0)
+                return bound
+
+            return bounds
+
+        nats = self._over_chunks(self._validated(X, reset=False), prepare)
+        return nats - self.n_features_in_ * np.log(self.scale_)

@@ -25,6 +25,12 @@ def benchmarks():
         yield directory
 
 
+@pytest.fixture
+def rng():
+    """A generator of the test's own."""
+    return np.random.RandomState(0)
+
+
 @pytest.fixture(scope="session")
 def digits():
     """Digits with pixels from 0 to 1, (1797, 64)."""

@@ -9,7 +9,7 @@ from skvae._criteria import WeightedELBO
 from skvae._gradients import Gradients
 from skvae._modules import VAE
 from skvae._sparse import SparseRows, as_tensor, multiplies_nonzeros
-from skvae._threads import at_most_threads
+from skvae._threads import threads_worth
 
 SCALE = 1.7
 
@@ -87,7 +87,7 @@ def test_rows_do_not_depend_on_their_neighbours_nor_on_threads(blocks):
     weight = torch.randn(300, 40)
     (rows, _), (part, _) = rows_of(X), rows_of(X[50:53])
     assert torch.equal((rows @ weight)[50:53], part @ weight)
-    with at_most_threads(1):
+    with threads_worth(0):
         alone = rows @ weight
     assert torch.equal(rows @ weight, alone)
 

@@ -1,9 +1,24 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Barrier
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_info, threadpool_limits
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from skvae import VAETransformer
-from skvae._threads import at_most_threads, worthwhile_threads
+from skvae import VAETransformer, _surroundings
+from skvae._threads import entry_policy, threads_worth, worthwhile_threads
+from skvae.inspection import diagnose, suggest_kld_weights
+from skvae.metrics import kl_per_unit, log_likelihood_scorer, pca_scorer, rate
+
+SMALL_STEP = 3 * 100_000 * 128
+LARGE_STEP = 3 * 60_000_000 * 128
 
 
 @pytest.fixture
@@ -15,14 +30,14 @@ def two_threads():
 
 
 def test_small_steps_get_one_thread_and_large_ones_many():
-    assert worthwhile_threads(100_000, 128) == 1
-    assert worthwhile_threads(60_000_000, 128) > 16
+    assert worthwhile_threads(SMALL_STEP) == 1
+    assert worthwhile_threads(LARGE_STEP) > 16
 
 
 def test_the_environment_overrules_the_choice(monkeypatch, small, quick):
     monkeypatch.setenv("SKVAE_NUM_THREADS", "3")
-    assert worthwhile_threads(100_000, 128) == 3
-    assert worthwhile_threads(60_000_000, 128) == 3
+    assert worthwhile_threads(SMALL_STEP) == 3
+    assert worthwhile_threads(LARGE_STEP) == 3
     for wrong in ("0", "two", "-1", ""):
         monkeypatch.setenv("SKVAE_NUM_THREADS", wrong)
         vae = VAETransformer(**quick)
@@ -46,12 +61,137 @@ def test_results_do_not_depend_on_the_number_of_threads(
 
 
 def test_threads_are_put_back(two_threads, small, quick):
-    with at_most_threads(1):
+    with threads_worth(0):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
-    with at_most_threads(64):
+    with threads_worth(LARGE_STEP):
         assert torch.get_num_threads() == 2
-    with pytest.raises(ValueError, match="hidden"), at_most_threads(1):
+    with pytest.raises(ValueError, match="hidden"), threads_worth(0):
         raise ValueError("hidden")
     VAETransformer(**quick).fit(small)
     assert torch.get_num_threads() == 2
+
+
+def test_large_work_inside_an_entry_has_the_threads_of_the_caller(two_threads):
+    with entry_policy():
+        assert torch.get_num_threads() == 1
+        with threads_worth(LARGE_STEP):
+            assert torch.get_num_threads() == 2
+            with entry_policy():
+                assert torch.get_num_threads() == 1
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
+def blas_threads():
+    info = threadpool_info()
+    return [lib["num_threads"] for lib in info if lib["user_api"] == "blas"]
+
+
+def test_blas_and_openmp_are_held_to_the_same_and_put_back():
+    with threadpool_limits(2):
+        before = [lib["num_threads"] for lib in threadpool_info()]
+        assert 2 in before, "no library here has two threads"
+        with entry_policy():
+            assert {lib["num_threads"] for lib in threadpool_info()} == {1}
+            with threads_worth(LARGE_STEP):
+                assert max(blas_threads()) == min(2, torch.get_num_threads())
+        assert [lib["num_threads"] for lib in threadpool_info()] == before
+
+
+def test_entries_of_several_threads_leave_all_as_it_was(two_threads):
+    before = [lib["num_threads"] for lib in threadpool_info()]
+    inside, leave = Barrier(3), Barrier(3)
+
+    def enter():
+        with entry_policy():
+            inside.wait(10)
+            leave.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(enter) for _ in range(2)]
+        inside.wait(10)
+        assert set(blas_threads()) == {1}
+        leave.wait(10)
+        for job in jobs:
+            job.result()
+    assert [lib["num_threads"] for lib in threadpool_info()] == before
+
+
+PUBLIC = {
+    "fit": lambda est, X: clone(est).fit(X),
+    "partial_fit": lambda est, X: clone(est).partial_fit(X),
+    "transform": lambda est, X: est.transform(X),
+    "inverse_transform": lambda est, X: est.inverse_transform(est.transform(X)),
+    "reconstruct": lambda est, X: est.reconstruct(X),
+    "reconstruction_error": lambda est, X: est.reconstruction_error(X),
+    "score": lambda est, X: est.score(X),
+    "score_samples": lambda est, X: est.score_samples(X),
+    "sample": lambda est, X: est.sample(5),
+    "bound": lambda est, X: log_likelihood_scorer(est, X),
+    "rate": lambda est, X: rate(est, X),
+    "kl_per_unit": lambda est, X: kl_per_unit(est, X),
+    "diagnose": lambda est, X: diagnose(est, X),
+    "suggest_kld_weights": lambda est, X: suggest_kld_weights(X, 3),
+    "pca_scorer": lambda est, X: pca_scorer(PCA(3).fit(X), X),
+}
+
+
+@pytest.mark.parametrize("method", PUBLIC)
+def test_small_work_of_every_public_method_is_on_one_thread(
+    method, two_threads, small, quick
+):
+    """Every operation of torch in them, and every product of NumPy's."""
+    vae = VAETransformer(**quick).fit(small)
+    seen = set()
+
+    class Look(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            seen.update([torch.get_num_threads(), *blas_threads()])
+            return func(*args, **(kwargs or {}))
+
+    policies = []
+
+    @contextmanager
+    def watched():
+        with ORIGINAL():
+            policies.append(True)
+            yield
+
+    ORIGINAL = _surroundings.entry_policy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_surroundings, "entry_policy", watched)
+        with Look():
+            PUBLIC[method](vae, small)
+    assert policies
+    assert seen <= {1}
+
+
+def test_processes_forked_after_a_fit_can_fit(tmp_path):
+    """Torch's OpenMP, once it had two threads, would wait for them for ever."""
+    script = tmp_path / "fork.py"
+    script.write_text(
+        """
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from skvae import VAETransformer
+
+torch.set_num_threads(2)
+X = np.random.RandomState(0).randn(80, 10)
+vae = VAETransformer(3, max_epochs=2, random_state=0).fit(X)
+vae.score(X)
+
+
+def child(seed):
+    return clone(vae).set_params(random_state=seed).fit(X).score(X)
+
+
+if __name__ == "__main__":
+    scores = Parallel(2, backend="multiprocessing")(delayed(child)(i) for i in (0, 0))
+    assert scores[0] == scores[1] == vae.score(X)
+"""
+    )
+    subprocess.run([sys.executable, script], check=True, timeout=120)

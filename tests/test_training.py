@@ -3,7 +3,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from skvae import VAETransformer
-from skvae._training import VALIDATION_BLOCKS, split_rows
+from skvae._training import VALIDATION_BLOCKS, next_split, split_rows
 
 
 @pytest.mark.parametrize("n_rows", [3, 4, 10, 97, 1000])
@@ -111,3 +111,44 @@ def test_a_fit_that_is_its_start_has_no_other(digits, quick):
     vae = VAETransformer(**quick, lr=1e-12).fit(digits)
     assert vae.best_epoch_ == 0
     assert vae._model.start is None
+
+
+def test_warm_starts_go_on_from_what_was_held_out(digits):
+    """With another split each time, epoch 0 had seen what was to judge it."""
+    vae = VAETransformer(10, max_epochs=15, warm_start=True, random_state=0)
+    scores, splits = [], []
+    for _ in range(3):
+        vae.fit(digits[:1500])
+        scores.append(vae.score(digits[1500:]))
+        splits.append(np.sort(vae._model.split.held_out))
+        assert vae.best_epoch_ > 0
+    assert scores[1] > scores[0] + 0.5
+    assert scores[2] > scores[1]
+    for split in splits[1:]:
+        np.testing.assert_array_equal(split, splits[0])
+
+
+def test_the_split_stays_for_rows_that_stay():
+    def generator():
+        return np.random.RandomState(0)
+
+    _, first = next_split(100, 0.1, generator())
+    train, same = next_split(100, 0.1, np.random.RandomState(1), first)
+    np.testing.assert_array_equal(same.held_out, first.held_out)
+    assert sorted([*train, *same.held_out]) == list(range(100))
+    # rows that came since
+    train, grown = next_split(150, 0.1, generator(), first)
+    assert set(grown.held_out) >= set(first.held_out)
+    assert len(grown.held_out) == 15
+    assert sorted([*train, *grown.held_out]) == list(range(150))
+    # rows that went
+    train, shrunk = next_split(50, 0.1, generator(), first)
+    assert set(shrunk.held_out) == {i for i in first.held_out if i < 50}
+    assert sorted([*train, *shrunk.held_out]) == list(range(50))
+    # nothing of it is left: a new one
+    few = int(first.held_out.min())
+    assert len(next_split(few, 0.1, generator(), first)[1].held_out) >= 1
+    # another share was asked for
+    _, other = next_split(100, 0.2, generator(), first)
+    assert len(other.held_out) == 20
+    assert len(next_split(100, None, generator(), first)[1].held_out) == 0

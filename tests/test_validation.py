@@ -6,8 +6,11 @@ import polars as pl
 import pytest
 import torch
 from scipy import sparse
+from sklearn.decomposition import PCA
 
-from skvae import VAETransformer
+from skvae import AETransformer, VAETransformer
+from skvae.inspection import diagnose, suggest_kld_weights
+from skvae.metrics import pca_scorer
 
 
 @pytest.mark.parametrize(
@@ -196,3 +199,133 @@ def test_tail_of_one_row_with_batch_norm(small, quick):
     """65 rows in batches of 64: no crash, and no row is dropped."""
     vae = VAETransformer(**quick, batch_size=64, early_stopping=False).fit(small[:65])
     assert np.isfinite(vae.history_[-1]["train_loss"])
+
+
+@pytest.fixture
+def twice():
+    """Rows of which places are stored more than once, (80, 10), and what they mean."""
+    places = np.random.RandomState(1).randint(0, 10, 480)
+    S = sparse.csr_array((np.ones(480), places, np.arange(0, 481, 6)), shape=(80, 10))
+    return S, S.toarray()
+
+
+def as_tensor_with_duplicates(S):
+    coo = S.tocoo()
+    parts = torch.from_numpy(np.stack(coo.coords)), torch.from_numpy(coo.data)
+    return torch.sparse_coo_tensor(*parts, S.shape, check_invariants=True)
+
+
+@pytest.mark.parametrize("Estimator", [VAETransformer, AETransformer])
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr", "tensor"])
+def test_entries_that_are_stored_twice_add_up(twice, kind, Estimator, quick):
+    S, X = twice
+    if kind == "tensor":
+        S = as_tensor_with_duplicates(S)
+    else:
+        S = S.tobsr((1, 1)) if kind == "bsr" else S.asformat(kind)
+    stored = S._nnz() if kind == "tensor" else S.nnz
+    for method in ("fit", "partial_fit"):
+        model = getattr(Estimator(**quick), method)(S)
+        dense = getattr(Estimator(**quick), method)(X)
+        assert model.scale_ == pytest.approx(dense.scale_, rel=1e-12)
+        np.testing.assert_allclose(model.mean_, dense.mean_, rtol=1e-12)
+        assert model.score(S) == pytest.approx(dense.score(X), rel=1e-5)
+        for apply in ("transform", "reconstruct", "reconstruction_error"):
+            np.testing.assert_allclose(
+                getattr(model, apply)(S), getattr(model, apply)(X), atol=1e-9
+            )
+    # the user's matrix is not changed
+    assert (S._nnz() if kind == "tensor" else S.nnz) == stored
+
+
+def test_theory_and_diagnosis_take_entries_that_are_stored_twice(twice, quick):
+    S, X = twice
+    suggested = [suggest_kld_weights(rows, 3, random_state=0) for rows in (S, X)]
+    np.testing.assert_allclose(*suggested, rtol=1e-6)
+    vae = VAETransformer(**quick).fit(X)
+    found, expected = diagnose(vae, S), diagnose(vae, X)
+    assert found.elbo == pytest.approx(expected.elbo, rel=1e-9)
+    assert found.expected_rate == pytest.approx(expected.expected_rate, rel=1e-6)
+    pca = PCA(3).fit(X)
+    assert pca_scorer(pca, S) == pytest.approx(pca_scorer(pca, X), rel=1e-9)
+
+
+def test_a_note_that_a_matrix_is_canonical_is_not_believed(twice, quick):
+    S, X = twice
+    S.has_canonical_format = True
+    model = VAETransformer(**quick).fit(S)
+    assert model.scale_ == pytest.approx(VAETransformer(**quick).fit(X).scale_)
+
+
+def test_rounding_is_no_variance(rng, quick, recwarn):
+    X = np.full((100, 9), 0.1)
+    X[:, :6] = rng.randn(100, 6)
+    kept = X.copy()
+    kept[:, 6:] = 0.0
+    for kind in (np.float64, np.float32):
+        model = VAETransformer(**quick).fit(X.astype(kind))
+        expected = VAETransformer(**quick).fit(kept.astype(kind))
+        assert model.scale_ == pytest.approx(expected.scale_, rel=1e-6)
+        assert model.score(X) == pytest.approx(expected.score(kept), rel=1e-4)
+    assert not recwarn.list
+
+
+def test_a_table_that_is_constant_but_for_rounding(quick):
+    X = np.full((100, 9), 0.1)
+    model = VAETransformer(**quick).fit(X)
+    assert model.scale_ == 1.0
+    np.testing.assert_array_equal(model.transform(X), 0.0)
+    np.testing.assert_allclose(model.reconstruct(X), X)
+    with pytest.raises(ValueError, match="X is constant"):
+        suggest_kld_weights(X, 3)
+
+
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_many_constant_columns_are_counted_once(rng, quick, as_sparse):
+    X = np.hstack([rng.randn(60, 5), np.zeros((60, 5))])
+    rows = sparse.csr_array(X) if as_sparse else X
+    with pytest.warns(UserWarning, match="5 of the 10 columns .*VarianceThresh") as got:
+        VAETransformer(**quick).fit(rows)
+    assert len(got) == 1
+
+
+OVERFLOWING = ["transform", "reconstruct", "reconstruction_error", "score_samples"]
+
+
+@pytest.mark.parametrize("method", [*OVERFLOWING, "score"])
+def test_rows_that_overflow_float32_say_so(rng, quick, method):
+    X = rng.randn(80, 10).astype(np.float32)
+    vae = VAETransformer(**quick).fit(X)
+    odd = X[:3].copy()
+    odd[1, 2] = 3e38
+    apply = getattr(vae, method)
+    assert np.isfinite(apply(odd.astype(np.float64))).all()
+    if method in ("transform", "reconstruct"):  # of the size of X, where others square
+        assert np.isfinite(apply(odd)).all()
+        return
+    with pytest.raises(ValueError, match=r"float32 overflows .* pass X as float64"):
+        apply(odd)
+    with pytest.raises(ValueError, match="clip or drop"):
+        apply(np.full((2, 10), 1e308))
+
+
+def test_codes_that_overflow_say_so(rng, quick):
+    X = rng.randn(80, 10).astype(np.float32)
+    vae = VAETransformer(**quick).fit(1e-3 * X)
+    odd = X[:3].copy()
+    odd[1] = 3e38
+    with pytest.raises(ValueError, match="pass X as float64"):
+        vae.transform(odd)
+    with pytest.raises(ValueError, match="pass X as float64"):
+        vae.inverse_transform(np.full((2, 3), 3e38, np.float32))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_large_units_do_not_overflow_the_error(rng, quick, kind):
+    X = rng.randn(80, 10).astype(kind)
+    large = X * kind(1e20)
+    score = AETransformer(**quick).fit(large).score(large)
+    assert score / 1e40 == pytest.approx(AETransformer(**quick).fit(X).score(X), 1e-3)
+    sparse_rows = sparse.csr_array(np.where(np.abs(large) > 5e19, large, 0.0))
+    model = AETransformer(**quick).fit(sparse_rows)
+    assert 0.1e20 < model.scale_ < 1e20
