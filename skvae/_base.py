@@ -519,7 +519,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _in_units_of_X(self, x: Tensor) -> Tensor:
         """Fresh rows of the module, which are overwritten, in the units of X."""
         # In place, since tensors of a whole chunk are large.
-        mean = torch.as_tensor(self.mean_, dtype=x.dtype, device=x.device)
+        # A copy: a memory-mapped model is read-only, which torch warns of.
+        mean = torch.tensor(self.mean_, dtype=x.dtype, device=x.device)
         return x.mul_(self.scale_).add_(mean)
 
     def _decode(self, Z: np.ndarray) -> np.ndarray:
