@@ -19,10 +19,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from ._checkpoint import Checkpoint
+from ._callbacks import (
+    PREFIX,
+    callback_params,
+    checked_callbacks,
+    set_callback_params,
+)
+from ._continued import check_same_architecture, going_on
 from ._device import checked_precision, inference_dtype, resolve_device
 from ._modules import ACTIVATIONS, Autoencoder
-from ._net import EpochNet, checked_callbacks, train
+from ._net import EpochNet, train
 from ._rows import Rows, chunk_rows, stacked
 from ._seeds import Streams, entropy_of
 from ._sparse import Batch, as_tensor
@@ -34,7 +40,6 @@ from ._training import (
     Settings,
     fit_model,
     linear_start,
-    retune,
     start_model,
 )
 from ._validation import (
@@ -58,6 +63,24 @@ _HISTORY_KEYS = (
     "kld_weight",
     "dur",
 )
+# What skorch and early stopping note for themselves.
+_NOT_OF_AN_EPOCH = (
+    "batches",
+    "train_batch_count",
+    "valid_batch_count",
+    "train_loss_best",
+    "valid_loss_best",
+    "valid_objective",
+)
+
+
+def _epoch_row(row: dict) -> dict:
+    """A row of skorch's history: our columns, then what callbacks recorded."""
+    others = [key for key in row if key not in _HISTORY_KEYS + _NOT_OF_AN_EPOCH]
+    names = {"dur": "epoch_time"}
+    return {
+        names.get(key, key): row[key] for key in (*_HISTORY_KEYS, *others) if key in row
+    }
 
 
 @contextmanager
@@ -97,12 +120,57 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
-        "callbacks": [list, None],
-        "device": [str],
+        "callbacks": [list, tuple, None],
+        "device": [str, torch.device],
         "precision": [StrOptions({"float32", "bf16"})],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
+
+    def get_params(self, deep=True):
+        """Get the parameters, with those of the callbacks.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to give ``callbacks__NAME`` and ``callbacks__NAME__PARAM``, too:
+            every callback by the name that skorch gives it, and its parameters.
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep=False)
+        return {**params, **callback_params(params["callbacks"])} if deep else params
+
+    def set_params(self, **params):
+        """Set parameters, those of callbacks as ``callbacks__NAME__PARAM``.
+
+        Parameters
+        ----------
+        **params : dict
+            ``callbacks__NAME`` replaces a callback, and None switches it off.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter or callback.
+        """
+        own = {k: v for k, v in params.items() if not k.startswith(PREFIX)}
+        super().set_params(**own)
+        of_callbacks = {
+            key.removeprefix(PREFIX): value
+            for key, value in params.items()
+            if key.startswith(PREFIX)
+        }
+        if of_callbacks:
+            callbacks = getattr(self, "callbacks", None)
+            self.callbacks = set_callback_params(callbacks, of_callbacks)
+        return self
 
     @classmethod
     def from_preset(cls, name, **overrides):
@@ -166,7 +234,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             X = self._validated(X, reset=not warm, min_rows=2)
             settings = self._settings(X.shape[1])
             if warm:
-                self._check_same_architecture(settings)
+                check_same_architecture(self.net_, settings)
             streams = self._next_streams(fresh=not warm)
             model = fit_model(
                 X,
@@ -187,7 +255,9 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
         For data that comes in chunks: there is no early stopping and no schedule of the
         learning rate. The first call sets the units and the linear path from its rows,
-        so give it a chunk that represents the data.
+        so give it a chunk that represents the data. Parameters that were changed since
+        the last call are applied, ``callbacks`` and ``device`` too; those that decide
+        on the architecture are refused, and ``random_state`` is that of the first call.
 
         Parameters
         ----------
@@ -200,6 +270,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         self : object
             The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter is invalid, or the architecture changed.
+        FloatingPointError
+            If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
+            leaves the estimator as it was before the call.
         """
         with _unchanged_on_failure(self):
             first = not hasattr(self, "_model")
@@ -215,20 +293,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                     start = linear_start(X, every, model, settings, streams)
                     settings.family.set_start(model.net, start)
             else:
-                self._check_same_architecture(settings)
+                check_same_architecture(self.net_, settings)
                 model = copy.copy(self._model)
-            rows = model.rows(X)
             net = model.net
-            checkpoint = Checkpoint(net.module_, net.criterion_, net.optimizer_)
-            n_epochs = len(net.history)
-            retune(model, settings)
-            try:
+            with going_on(model, settings):
+                rows = model.rows(X)
                 train(net, rows, None, epochs=1, streams=streams, endless=True)
-            except BaseException:
-                checkpoint.restore()
-                del net.history[n_epochs:]
-                raise
-            net.module_.eval()
             model.best_epoch = len(net.history)
             if start is not None:
                 start = settings.family.for_new_rows(start, rows)
@@ -417,16 +487,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self._n_calls += 1
         return streams
 
-    def _check_same_architecture(self, settings: Settings) -> None:
-        fitted = self.net_.get_params_for("module")
-        changed = [n for n, value in settings.module.items() if fitted[n] != value]
-        if changed:
-            raise ValueError(
-                f"{', '.join(changed)} changed since the last fit, and training cannot "
-                "go on with another architecture; clone the estimator, or fit with "
-                "warm_start=False."
-            )
-
     def _commit(self, model: Model, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
         # A net that goes on training adds to its history.
@@ -439,14 +499,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.mean_ = model.mean
         self.scale_ = model.scale
         self.best_epoch_ = model.best_epoch
-        self.history_: list[dict] = known + [
-            {
-                ("epoch_time" if k == "dur" else k): row[k]
-                for k in _HISTORY_KEYS
-                if k in row
-            }
-            for row in model.net.history[len(known) :]
-        ]
+        new = model.net.history[len(known) :]
+        self.history_: list[dict] = known + [_epoch_row(row) for row in new]
         self.n_iter_ = len(self.history_)
 
     # -- applying ----------------------------------------------------------------------

@@ -96,6 +96,9 @@ class Criterion(nn.Module):
     def set_progress(self, progress: float) -> None:
         """Take note of the share of training that is done, in [0, 1]."""
 
+    def end_training(self) -> None:
+        """Forget what belongs to a run."""
+
     def recorded(self, scale: float) -> dict[str, float]:
         """What else belongs into an epoch's row of the history, in units of X."""
         return {}
@@ -211,6 +214,11 @@ class WeightedELBO(Criterion):
     def set_progress(self, progress: float) -> None:
         if self.schedule is not constant:
             self.share.fill_(self.schedule(progress))
+
+    def end_training(self) -> None:
+        # A schedule of the user's may not pickle, and a fitted net has no use for it.
+        self.schedule = constant
+        self.share.fill_(1.0)
 
     def recorded(self, scale: float) -> dict[str, float]:
         return {"kld_weight": self.weight.item() * scale**2}

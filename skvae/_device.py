@@ -8,7 +8,7 @@ import torch
 _ROWS_SHARE = 0.5
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """The torch device of a ``device`` parameter, checked to be there.
 
     Raises

@@ -10,7 +10,7 @@ class StopTraining(Exception):
 
 
 class BestEpoch(Callback):
-    """Restore the best validation epoch; stop after ``patience`` epochs without one.
+    """Remember the best validation epoch; stop after ``patience`` epochs without one.
 
     The state before the first epoch competes as epoch 0: with a linear path it is
     probabilistic PCA, so a network that does not help leaves PCA behind.
@@ -68,5 +68,6 @@ class BestEpoch(Callback):
         if self.waited_ >= self.patience:
             raise StopTraining
 
-    def on_train_end(self, net, X=None, y=None, **kwargs) -> None:
+    def restore(self) -> None:
+        """Go back to the best epoch."""
         self.checkpoint_.restore()

@@ -10,7 +10,7 @@ checkpoints, early stopping and scoring callbacks work as they do in skorch; the
 
 import dis
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -18,12 +18,13 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback, LRScheduler, PrintLog
 from skorch.helper import predefined_split
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from ._criteria import Criterion, scalar
 from ._early_stopping import StopTraining
 from ._graph import WORTHWHILE, can_record
-from ._modules import Autoencoder
+from ._modules import PRECISION, Autoencoder
 from ._rows import Rows
 from ._seeds import Streams
 from ._step import Steps, held_out_terms
@@ -35,11 +36,14 @@ _VALIDATION_SEED = 1_312_611_4
 class WholeEpoch:
     """An iterator with one batch: all rows."""
 
-    def __init__(self, dataset: Rows, batch_size: int) -> None:
-        self._rows = dataset
+    def __init__(self, dataset: Dataset, batch_size: int) -> None:
+        self._rows, self._batch_size = dataset, batch_size
 
     def __iter__(self):
-        yield self._rows, None
+        if isinstance(self._rows, Rows):
+            yield self._rows, None
+        else:  # what a user predicts, as skorch has it
+            yield from DataLoader(self._rows, batch_size=self._batch_size)
 
 
 class Run(NamedTuple):
@@ -149,10 +153,27 @@ class EpochNet(NeuralNet):
         return {"loss": scalar(loss), "y_pred": None}
 
     def infer(self, x, **fit_params):
-        """Reconstruct rows, so that ``predict`` and scoring callbacks work."""
+        """Reconstruct rows, so that ``predict`` and scoring callbacks work.
+
+        Rows in the module's units, ``(X - mean_) / scale_``, of any precision.
+        """
         if isinstance(x, Rows):
             return torch.cat([self.module_(part) for part in x.batches()])
+        if isinstance(x, Tensor):
+            x = x.to(PRECISION)
         return super().infer(x, **fit_params)
+
+    def fit(self, X, y=None, **fit_params):
+        """Refuse: a net knows nothing of units, starts and calibration.
+
+        Raises
+        ------
+        TypeError
+            Always; what was fitted stays as it is.
+        """
+        raise TypeError("net_ applies a fitted model; to train, fit the estimator.")
+
+    partial_fit = fit
 
     def notify(self, method_name, **cb_kwargs):
         """Notify callbacks; one that raises ``KeyboardInterrupt`` ends training.
@@ -237,24 +258,6 @@ def _raised_by_statement(error: BaseException) -> bool:
     return dis.opname[bytecode[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
-def checked_callbacks(callbacks: Sequence | None) -> list:
-    """Callbacks as skorch takes them: instances, classes or (name, callback) pairs.
-
-    Raises
-    ------
-    ValueError
-        If one is something else.
-    """
-    for item in callbacks or ():
-        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
-        kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback):
-            raise ValueError(
-                f"callbacks holds {item!r}, which is no skorch.callbacks.Callback."
-            )
-    return list(callbacks or ())
-
-
 def build_net(
     *,
     module: type[Autoencoder],
@@ -302,7 +305,7 @@ def build_net(
 
 def cosine_schedule(epochs: int) -> Callback:
     """Learning rate from ``lr`` to 0 along half a cosine, epoch by epoch."""
-    return LRScheduler(policy="CosineAnnealingLR", T_max=epochs)
+    return LRScheduler(policy="CosineAnnealingLR", event_name=None, T_max=epochs)
 
 
 def train(
@@ -313,12 +316,15 @@ def train(
     epochs: int,
     streams: Streams,
     callbacks: Sequence[tuple[str, Callback]] = (),
+    settle: Callable[[], None] = lambda: None,
     endless: bool = False,
 ) -> None:
     """Train for at most ``epochs`` epochs; Ctrl-C propagates.
 
     ``callbacks`` serve this run alone. No training data stays behind in the net.
-    ``endless`` training makes no progress: its weights are the full ones throughout.
+    ``settle`` leaves the weights that are kept, before anyone is told that training has
+    ended. ``endless`` training makes no progress: its weights are the full ones
+    throughout.
     """
     lasting = net.callbacks_
     # skorch prints an epoch last, when the other callbacks have recorded it.
@@ -343,14 +349,20 @@ def train(
     try:
         n_rows = min(net.batch_size, len(rows))
         with threads_for(net.module_, n_rows, trains=True):
-            net.notify("on_train_begin", X=rows, y=None)
             with suppress(StopTraining):
+                net.notify("on_train_begin", X=rows, y=None)
                 net.fit_loop(rows, epochs=epochs)
-            net.notify("on_train_end", X=rows, y=None)
+            steps.release()
+            net.criterion_.end_training()
+            net.module_.eval()
+            settle()
+            with suppress(StopTraining):
+                net.notify("on_train_end", X=rows, y=None)
     finally:
-        net.run_.steps.release()
+        steps.release()
+        net.criterion_.end_training()
+        net.module_.eval()
         net.callbacks_ = lasting
         net.train_split = None
         net.optimizer_.zero_grad(set_to_none=True)
-        net.criterion_.set_progress(1.0)
         del net.run_

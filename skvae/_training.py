@@ -1,7 +1,7 @@
 """From validated rows to a fitted model: start, train, calibrate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -212,6 +212,7 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         verbose=settings.verbose,
         callbacks=settings.callbacks,
     )
+    family.retune(net.criterion_, scale)
     units = np.full(net.module_.latent_dim, scale)
     return Model(net, mean, scale, units)
 
@@ -250,7 +251,7 @@ def fit_model(
     valid_index = model.split.held_out
     start = None
     if previous is not None:
-        take_over(model, previous, settings)
+        warm_start_from(model, previous, settings)
     elif settings.linear_path:
         start = linear_start(X, train_index, model, settings, streams)
         family.set_start(net, start)
@@ -260,21 +261,26 @@ def fit_model(
     if previous is None:
         n_active = 0 if start is None else family.n_active(start)
         head = head_start(n_active, X.shape, len(train_index))
-    model.best_epoch = train_epochs(net, rows, valid, settings, streams, head)
-    net.module_.eval()
+
+    def settle(best_epoch: int) -> None:
+        nonlocal start
+        model.best_epoch = best_epoch
+        if start is None:
+            return
+        if valid is not None:
+            everything = np.concatenate([valid_index, train_index])
+            start = linear_start(X, everything, model, settings, streams)
+        start = family.for_new_rows(start, model.rows(X, resident=False))
+        if best_epoch == 0:
+            # The network did not help: leave the linear model of all rows behind.
+            family.set_start(net, start)
+
+    train_epochs(net, rows, valid, settings, streams, head, settle)
     if model.best_epoch == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         model.noise_variance = previous.noise_variance
         model.code_scale = previous.code_scale
         return model
-    if start is not None:
-        if valid is not None:
-            everything = np.concatenate([valid_index, train_index])
-            start = linear_start(X, everything, model, settings, streams)
-        start = family.for_new_rows(start, model.rows(X, resident=False))
-        if model.best_epoch == 0:
-            # The network did not help: leave the linear model of all rows behind.
-            family.set_start(net, start)
     family.calibrate(model, rows, rows if valid is None else valid, start)
     return model
 
@@ -286,11 +292,15 @@ def train_epochs(
     settings: Settings,
     streams: Streams,
     head: float,
-) -> int:
-    """Train, and restore the best epoch if rows are held out; returns its number."""
+    settle: Callable[[int], None],
+) -> None:
+    """Train, and go back to the best epoch if rows are held out.
+
+    ``settle`` is given its number, and leaves the weights that are kept.
+    """
     callbacks: list[tuple[str, Callback]] = []
     if settings.cosine:
-        callbacks.append(("lr_schedule", cosine_schedule(settings.max_epochs)))
+        callbacks.append(("skvae_lr_schedule", cosine_schedule(settings.max_epochs)))
     best = None
     if valid is not None:
         best = BestEpoch(
@@ -301,15 +311,27 @@ def train_epochs(
             # Before, epochs would be compared that were trained for something else.
             first_epoch=math.ceil(settings.family.settled_at * settings.max_epochs),
         )
-        callbacks.append(("best_epoch", best))
-    n_epochs = settings.max_epochs
-    train(net, rows, valid, epochs=n_epochs, streams=streams, callbacks=callbacks)
+        callbacks.append(("skvae_best_epoch", best))
+
+    def restore() -> None:
+        if best is not None:
+            best.restore()
+        settle(len(net.history) if best is None else best.best_epoch_)
+
+    train(
+        net,
+        rows,
+        valid,
+        epochs=settings.max_epochs,
+        streams=streams,
+        callbacks=callbacks,
+        settle=restore,
+    )
     # Moments of the optimiser are of no use to a finished fit, and twice its weights.
     net.optimizer_.state.clear()
-    return len(net.history) if best is None else best.best_epoch_
 
 
-def take_over(model: Model, previous: Model, settings: Settings) -> None:
+def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
     """Continue from the weights and in the units of an earlier fit."""
     model.mean, model.scale = previous.mean, previous.scale
     model.start = previous.start
@@ -317,22 +339,6 @@ def take_over(model: Model, previous: Model, settings: Settings) -> None:
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
     model.net.criterion_.load_state_dict(previous.net.criterion_.state_dict())
     settings.family.retune(model.net.criterion_, previous.scale)
-
-
-def retune(model: Model, settings: Settings) -> None:
-    """Give a net that goes on training the parameters of today.
-
-    The learning rate, above all: a schedule of the last fit has run it down to 0.
-    """
-    model.net.set_params(
-        lr=settings.lr,
-        optimizer__weight_decay=settings.weight_decay,
-        batch_size=settings.batch_size,
-        gradient_clip_val=settings.gradient_clip_val,
-        precision=settings.precision,
-        verbose=settings.verbose,
-    )
-    settings.family.retune(model.net.criterion_, model.scale)
 
 
 def head_start(n_active: int, shape: tuple, n_train: int) -> float:

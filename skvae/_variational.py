@@ -37,7 +37,6 @@ class Variational:
         return {
             "n_features": n_features,
             "kld_weight": self._scaled(scale),
-            "schedule": self.schedule,
             "free_bits": self.free_bits,
         }
 

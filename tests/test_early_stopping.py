@@ -49,7 +49,7 @@ def run(objectives, **params):
     except StopTraining:
         pass
     n_epochs = net.epoch
-    best.on_train_end(net)
+    best.restore()
     assert net.module_.weight.item() == best.best_epoch_
     return n_epochs, best.best_epoch_
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
@@ -111,8 +112,7 @@ def results(model, X):
 
 def fitted(name, X):
     """A fit, one that goes on from it, and a chunk after that."""
-    params = ESTIMATORS[name].get_params()
-    model = type(ESTIMATORS[name])(**params, **{}).set_params(warm_start=True)
+    model = clone(ESTIMATORS[name]).set_params(warm_start=True)
     return model.fit(X).fit(X).partial_fit(X[:40])
 
 

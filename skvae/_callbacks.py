@@ -1,0 +1,100 @@
+"""The ``callbacks`` parameter: skorch's callbacks, by the names that skorch gives them.
+
+An item is a callback, its class, or a pair of a name and one of these; ``None`` in a
+pair switches it off. Without a name it has that of its class, with ``_1``, ``_2``, ...
+behind it where a class is there more than once. So ``callbacks__NAME`` and
+``callbacks__NAME__PARAM`` are parameters of an estimator as they are of a skorch net.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from skorch.callbacks import Callback
+
+PREFIX = "callbacks__"
+
+
+def _pair(item) -> tuple[str | None, Any]:
+    named = isinstance(item, tuple | list) and len(item) == 2
+    if named and isinstance(item[0], str):
+        return item[0], item[1]
+    return None, item
+
+
+def _names(callbacks: Sequence) -> list[str]:
+    pairs = [_pair(item) for item in callbacks]
+    own = [
+        name or (cb if isinstance(cb, type) else type(cb)).__name__
+        for name, cb in pairs
+    ]
+    count, seen = Counter(own), Counter[str]()
+    names = []
+    for (name, _), plain in zip(pairs, own, strict=True):
+        seen[plain] += 1
+        unique = name is not None or count[plain] == 1
+        names.append(plain if unique else f"{plain}_{seen[plain]}")
+    return names
+
+
+def checked_callbacks(callbacks: Sequence | None) -> list:
+    """Callbacks as skorch takes them.
+
+    Raises
+    ------
+    ValueError
+        If one is no callback of skorch.
+    """
+    for item in callbacks or ():
+        name, callback = _pair(item)
+        if name is not None and callback is None:
+            continue
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise ValueError(
+                f"callbacks holds {item!r}, which is no skorch.callbacks.Callback."
+            )
+    return list(callbacks or ())
+
+
+def callback_params(callbacks: Sequence | None) -> dict[str, Any]:
+    """``callbacks__NAME`` and ``callbacks__NAME__PARAM`` of every callback."""
+    params: dict[str, Any] = {}
+    for name, item in zip(_names(callbacks or ()), callbacks or (), strict=True):
+        _, callback = _pair(item)
+        params[PREFIX + name] = callback
+        if isinstance(callback, Callback):
+            for key, value in callback.get_params().items():
+                params[f"{PREFIX}{name}__{key}"] = value
+    return params
+
+
+def set_callback_params(callbacks: Sequence | None, params: dict[str, Any]) -> list:
+    """The list with callbacks replaced, and parameters of callbacks set in place.
+
+    ``params`` are keyed by what stands behind ``callbacks__``.
+
+    Raises
+    ------
+    ValueError
+        If there is no callback of that name, or it has no such parameter.
+    """
+    changed, names = list(callbacks or ()), _names(callbacks or ())
+    # A callback first, then what is set on it.
+    for key, value in sorted(params.items(), key=lambda named: "__" in named[0]):
+        name, _, param = key.partition("__")
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise ValueError(f"There is no callback {name!r}; there are: {known}.")
+        at = names.index(name)
+        if not param:
+            changed[at] = (name, value)
+            continue
+        _, callback = _pair(changed[at])
+        if not isinstance(callback, Callback):
+            raise ValueError(
+                f"callbacks__{key} cannot be set: {name!r} is no instance of a "
+                "callback."
+            )
+        callback.set_params(**{param: value})
+    return changed
