@@ -299,12 +299,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             with going_on(model, settings):
                 rows = model.rows(X)
                 train(net, rows, None, epochs=1, streams=streams, endless=True)
-            model.best_epoch = len(net.history)
-            if start is not None:
-                start = settings.family.for_new_rows(start, rows)
-            settings.family.calibrate(model, rows, None, start)
-            self._commit(model, X.dtype)
-            self._measure(X, streams)
+                model.best_epoch = len(net.history)
+                if start is not None:
+                    start = settings.family.for_new_rows(start, rows)
+                settings.family.calibrate(model, rows, None, start)
+                self._commit(model, X.dtype)
+                self._measure(X, streams)
         return self
 
     @public
