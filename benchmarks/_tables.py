@@ -64,7 +64,8 @@ def load_table(
     if name == "digits":
         X, y = load_digits(return_X_y=True)
     else:
-        X, _, y = read_table(str(path), label=label)
+        table = read_table(str(path), label=label)
+        X, y = table.X, table.labels
     X = X.tocsr() if sparse.issparse(X) else np.asarray(X)
     if y is not None and label_names is not None:
         y = _named(y, str(path), label_names, unlabelled)

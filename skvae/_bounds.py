@@ -16,7 +16,12 @@ from torch import Tensor
 
 from ._linear import LinearVAE
 from ._modules import VAE
-from ._objective import draw_posterior, gaussian_log_likelihood, kl_per_row
+from ._objective import (
+    RowTerms,
+    draw_posterior,
+    gaussian_log_likelihood,
+    kl_to_standard_normal,
+)
 from ._wide import wide_linear
 
 MIN_PAIRS, MAX_PAIRS = 16, 64
@@ -93,10 +98,11 @@ class Cubature:
         return _inner(residual, residual) + mean_change
 
     @torch.no_grad()
-    def distortion_and_rate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected squared error per row, summed over features, and KL in nats."""
+    def error_and_kl(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Expected squared error, summed over features (n,), and KL in nats (n, k)."""
         mean, log_var = self._module.encode(x)
-        return self.squared_error(x, mean, log_var), kl_per_row(mean, log_var)
+        kl = kl_to_standard_normal(mean, log_var)
+        return self.squared_error(x, mean, log_var), kl
 
 
 def _squared_length_behind(linear: Tensor) -> Callable[[Tensor], Tensor]:
@@ -126,8 +132,8 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def linear_distortion_and_rate(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Tensor]:
-    """As :meth:`Cubature.distortion_and_rate`, of a linear model: in closed form."""
+def linear_error_and_kl(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Tensor]:
+    """As :meth:`Cubature.error_and_kl`, of a linear model: in closed form."""
     # Copies: a memory-mapped model is read-only, which torch warns of.
     encode, log_var, decode = (
         torch.tensor(part, dtype=x.dtype, device=x.device) for part in linear[:3]
@@ -135,15 +141,16 @@ def linear_distortion_and_rate(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Te
     mean = x @ encode.T
     residual = x - wide_linear(mean, decode)
     spread = (log_var.exp() * decode.square().sum(dim=0)).sum()
-    return _inner(residual, residual) + spread, kl_per_row(mean, log_var)
+    return _inner(residual, residual) + spread, kl_to_standard_normal(mean, log_var)
 
 
 def in_nats(
     squared_error: Tensor, kl: Tensor, noise_variance: float, n_features: int
-) -> tuple[Tensor, Tensor]:
-    """Distortion and rate per row, float64: ``-E_q ln p(x | z)`` and the KL."""
+) -> RowTerms:
+    """The terms of one model, float64."""
     error = squared_error.double()
-    return -gaussian_log_likelihood(error, noise_variance, n_features), kl.double()
+    distortion = -gaussian_log_likelihood(error, noise_variance, n_features)
+    return RowTerms(distortion, kl.double(), torch.zeros_like(distortion))
 
 
 @torch.no_grad()

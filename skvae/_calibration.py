@@ -8,7 +8,7 @@ from ._bounds import (
     antithetic_error,
     cubature,
     decoder_gain,
-    linear_distortion_and_rate,
+    linear_error_and_kl,
 )
 from ._criteria import NOISE_FLOOR
 from ._linear import LinearVAE
@@ -45,7 +45,7 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
     points = cubature(module.latent_dim)
     with threads_for(module, len(x)):
         if 2 * len(points) * len(x) <= CUBATURE_ROWS:
-            squared_error, _ = Cubature(module).distortion_and_rate(x)
+            squared_error, _ = Cubature(module).error_and_kl(x)
             error = squared_error.mean() / rows.n_features
         else:
             points = points.to(x.device, x.dtype).repeat(len(x) // len(points), 1)
@@ -57,7 +57,7 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
 def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
     """The same for a linear model."""
     x = as_tensor(some(rows, CALIBRATION_ROWS))
-    error, _ = linear_distortion_and_rate(linear, x)
+    error, _ = linear_error_and_kl(linear, x)
     return max(error.mean().item() / rows.n_features, NOISE_FLOOR)
 
 

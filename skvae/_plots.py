@@ -3,7 +3,13 @@
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
-from ._files import optional_import
+from ._table import optional_import
+
+DOTS = {"s": 7, "alpha": 0.7, "linewidths": 0}
+# More classes than colours that can be told apart.
+MOST_CLASSES = 20
+# Fewer rows have no tails.
+A_HANDFUL = 10
 
 
 def plot_search(
@@ -54,9 +60,11 @@ def _draw_scores(figure, axis, rows: list[dict]) -> None:
     for r in rows:
         elbo[dims.index(r["latent_dim"]), weights.index(r["kld_weight"])] = r["elbo"]
     # A candidate that is hopeless must not take the colours from those that are not.
-    low = np.nanpercentile(elbo, 25) - 1e-9
+    low, high = np.nanpercentile(elbo, 25), np.nanmax(elbo)
+    if high - low <= 1e-6 * max(1.0, abs(high)):  # colours of rounding, else
+        low = high - 1.0
     image = axis.imshow(elbo, aspect="auto", vmin=low, origin="lower", cmap="viridis")
-    middle = (low + np.nanmax(elbo)) / 2
+    middle = (low + high) / 2
     for (i, j), value in np.ndenumerate(elbo):
         colour = "black" if value > middle else "white"
         axis.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour)
@@ -76,34 +84,82 @@ def _draw_scores(figure, axis, rows: list[dict]) -> None:
 
 def _draw_codes(figure, axis, model, X, labels) -> None:
     """The two widest units of the winner's codes."""
-    codes = np.asarray(model.transform(X))
-    widest = np.argsort(-codes.var(axis=0))[:2]
-    first, second = widest[0], widest[-1]
-    style = {"s": 7, "alpha": 0.7, "linewidths": 0}
+    codes = np.asarray(model.transform(X), dtype=float)
+    inner = [_inner_range(unit) for unit in codes.T]
+    widest = np.argsort([low - high for low, high in inner], kind="stable")[:2]
+    shown = codes[:, [widest[0], widest[-1]]]
     if labels is None:
-        axis.scatter(codes[:, first], codes[:, second], **style)
+        axis.scatter(*shown.T, **DOTS)
     else:
-        names, colours = np.unique(np.asarray(labels, dtype=str), return_inverse=True)
-        numbers = (
-            names[np.argsort([float(n) for n in names])] if _numeric(names) else names
-        )
-        for name in numbers[:20]:
-            rows = colours == int(np.flatnonzero(names == name)[0])
-            axis.scatter(codes[rows, first], codes[rows, second], label=name, **style)
-        axis.legend(markerscale=2, fontsize=7, ncols=2 if len(names) > 10 else 1)
+        _draw_labelled(figure, axis, shown, np.asarray(labels))
+    limits = [_limits(column) for column in shown.T]
     axis.set(
-        xlabel=f"unit {first}",
-        ylabel=f"unit {second}",
+        xlim=limits[0],
+        ylim=limits[1],
+        xlabel=f"unit {widest[0]}",
+        ylabel=f"unit {widest[-1]}",
         title="Codes of the winner: its two widest units",
     )
+    low, high = np.transpose(limits)
+    n_outside = int(((shown < low) | (shown > high)).any(axis=1).sum())
+    if n_outside:
+        text = f"{n_outside} of {len(shown)} rows lie outside"
+        place = {"transform": axis.transAxes, "ha": "right", "va": "bottom"}
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        axis.text(0.98, 0.02, text, fontsize=8, bbox=box, **place)
+
+
+def _inner_range(values: np.ndarray) -> tuple[float, float]:
+    """The middle nine tenths; of a handful of rows, all."""
+    if len(values) < A_HANDFUL:
+        return float(values.min()), float(values.max())
+    low = np.quantile(values, 0.05, method="higher")
+    high = np.quantile(values, 0.95, method="lower")
+    return float(low), float(high)
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    """An axis for these values, not for those far from all the others."""
+    low, high = _inner_range(values)
+    width = high - low
+    least, greatest = float(values.min()), float(values.max())
+    if width > 0.0:
+        least, greatest = max(least, low - width), min(greatest, high + width)
+    margin = 0.05 * (greatest - least) or 0.5
+    return least - margin, greatest + margin
+
+
+def _draw_labelled(figure, axis, shown: np.ndarray, labels: np.ndarray) -> None:
+    """Colours by label: a class each, or a scale for numbers of many values."""
+    names, counts = np.unique(labels.astype(str), return_counts=True)
+    if len(names) > MOST_CLASSES and _numeric(names):
+        values = labels.astype(float)
+        low, high = _limits(values)
+        dots = axis.scatter(*shown.T, c=values, vmin=low, vmax=high, **DOTS)
+        figure.colorbar(dots, ax=axis, label="label", extend="both")
+        return
+    frequent = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+    classes: list[str] = names[frequent].tolist()
+    classes = sorted(classes, key=float) if _numeric(classes) else sorted(classes)
+    others = ~np.isin(labels.astype(str), classes)
+    if others.any():
+        n_others = len(names) - len(classes)
+        style = DOTS | {"s": 2, "color": "black"}
+        axis.scatter(*shown[others].T, label=f"{n_others} others", **style)
+    from matplotlib import colormaps
+
+    colours = colormaps["tab10" if len(classes) <= 10 else "tab20"]
+    for i, name in enumerate(classes):
+        rows = labels.astype(str) == name
+        axis.scatter(*shown[rows].T, label=name, color=colours(i), **DOTS)
+    axis.legend(markerscale=2, fontsize=7, ncols=2 if len(names) > 10 else 1)
 
 
 def _numeric(names) -> bool:
     try:
-        [float(name) for name in names]
+        return bool(np.isfinite([float(name) for name in names]).all())
     except ValueError:
         return False
-    return True
 
 
 def _draw_images(axis, model, X, shape: tuple[int, int]) -> None:

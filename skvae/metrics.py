@@ -242,10 +242,12 @@ def kl_per_unit(estimator, X) -> np.ndarray:
     Returns
     -------
     kl : ndarray of shape (latent_dim,)
-        Nats per row. An idle unit's is near 0.
+        Nats per row. An idle unit's is near 0. Their sum is the mean :func:`rate`, less
+        the choice between the network and a linear start, if there is one (0.01 nats
+        for most rows).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._unit_statistics(X)[0]
+    return estimator._row_terms(X)[2].mean(axis=0)
 
 
 def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
@@ -265,7 +267,7 @@ def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
     n_active : int
     """
     estimator, X = _vae(estimator, X)
-    return int((estimator._unit_statistics(X)[1] > threshold).sum())
+    return int((estimator._spread_of_codes(X) > threshold).sum())
 
 
 def near_zero_share(codes: np.ndarray, threshold: float = NEAR_ZERO) -> float:

@@ -1,5 +1,6 @@
 """VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
+import math
 from collections.abc import Callable
 from numbers import Real
 
@@ -13,14 +14,9 @@ from ._bounds import (
     Cubature,
     importance_weighted_bound,
     in_nats,
-    linear_distortion_and_rate,
+    linear_error_and_kl,
 )
-from ._objective import (
-    kl_to_standard_normal,
-    mix_terms,
-    noise_of_weight,
-    weight_of_noise,
-)
+from ._objective import RowTerms, mixed, noise_of_weight, weight_of_noise
 from ._schedules import make_schedule
 from ._seeds import private_generator
 from ._sparse import Batch, as_tensor
@@ -405,55 +401,58 @@ class VAETransformer(BaseAutoencoder):
         """
         return float(self.score_samples(X).mean())
 
-    @public
     def _terms(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Distortion and rate per row in nats, float64."""
+        distortion, choice, kl = self._row_terms(X)
+        return distortion, choice + kl.sum(axis=1)
+
+    @public
+    def _row_terms(self, X) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Distortion, KL of the choice, (n,), and KL per unit (n, k): nats, float64.
+
+        Of the one density that is scored, so that all that is said of a fit adds up.
+        """
         check_is_fitted(self)
         variance = self.noise_variance_ / self.scale_**2
 
         def prepare(module) -> Callable[[Batch], torch.Tensor]:
-            cubature = Cubature(module)
+            cubature, n_features = Cubature(module), self.n_features_in_
 
-            def terms(batch: Batch) -> torch.Tensor:
+            def measure(batch: Batch) -> torch.Tensor:
                 x = as_tensor(batch)
-                measured = cubature.distortion_and_rate(x)
-                nats = in_nats(*measured, variance, self.n_features_in_)
+                terms = in_nats(*cubature.error_and_kl(x), variance, n_features)
                 start = self._start_terms(x)
                 if start is not None:
-                    nats = mix_terms(nats, start, ODD_SHARE)
-                return torch.stack(nats, dim=1)
+                    terms = mixed(terms, start, ODD_SHARE)
+                first = torch.stack([terms.distortion, terms.choice], dim=1)
+                return torch.cat([first, terms.kl], dim=1)
 
-            return terms
+            return measure
 
         nats = self._over_chunks(self._validated(X, reset=False), prepare)
         units = self.n_features_in_ * np.log(self.scale_)
-        return nats[:, 0] + units, nats[:, 1]
+        return nats[:, 0] + units, nats[:, 1], nats[:, 2:]
 
-    def _start_terms(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """As :meth:`_terms` for scaled rows, of the linear model that fitting began at.
+    def _start_terms(self, x: torch.Tensor) -> RowTerms | None:
+        """Terms of scaled rows in the linear model that fitting began at.
 
         None where there was no such model, or where it is the fitted one.
         """
         start = self._model.start
         if start is None:
             return None
-        terms = linear_distortion_and_rate(start, x)
-        return in_nats(*terms, start.noise_variance, self.n_features_in_)
+        error, kl = linear_error_and_kl(start, x)
+        idle = self.module_.latent_dim - kl.shape[1]
+        kl = torch.nn.functional.pad(kl, (0, idle))
+        return in_nats(error, kl, start.noise_variance, self.n_features_in_)
 
     @public
-    def _unit_statistics(self, X) -> tuple[np.ndarray, np.ndarray]:
-        """Every unit's mean KL (nats per row), and the variance of its mean."""
+    def _spread_of_codes(self, X) -> np.ndarray:
+        """Variance over rows of every unit's posterior mean, in units of the prior."""
         check_is_fitted(self)
-
-        def prepare(module) -> Callable[[Batch], torch.Tensor]:
-            def statistics(x: Batch) -> torch.Tensor:
-                mean, log_var = (part.double() for part in module.encode(x))
-                return torch.stack([kl_to_standard_normal(mean, log_var), mean], dim=1)
-
-            return statistics
-
-        found = self._over_chunks(self._validated(X, reset=False), prepare)
-        return found[:, 0].mean(axis=0), found[:, 1].var(axis=0)
+        X = self._validated(X, reset=False)
+        codes = self._over_chunks(X, lambda module: module.code)
+        return codes.var(axis=0, dtype=np.float64)
 
     @public
     def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
@@ -477,10 +476,10 @@ class VAETransformer(BaseAutoencoder):
                 )
                 bound = importance_weighted_bound(module, x, variance, noise).double()
                 start = self._start_terms(x)
-                if start is not None:
-                    terms = (-bound, torch.zeros_like(bound))
-                    bound = -torch.stack(mix_terms(terms, start, ODD_SHARE)).sum(dim=0)
-                return bound
+                if start is None:
+                    return bound
+                shares = math.log1p(-ODD_SHARE), math.log(ODD_SHARE)
+                return torch.logaddexp(bound + shares[0], start.elbo + shares[1])
 
             return bounds
 

@@ -106,7 +106,7 @@ def test_elbo_is_accurate(fitted, digits):
             z = draw_posterior(mean, log_var, noise)
             total += (fitted.module_.decode(z) - x).square().sum(dim=1).double()
     expected = total.numpy() / 2000 * fitted.scale_**2
-    error = Cubature(fitted.module_).distortion_and_rate(x)[0].numpy()
+    error = Cubature(fitted.module_).error_and_kl(x)[0].numpy()
     nats = (error * fitted.scale_**2 - expected) / (2 * fitted.noise_variance_)
     assert abs(nats.mean()) < 0.05
     assert np.abs(nats).max() < 1.0

@@ -1,0 +1,67 @@
+"""What a table is, once it is read, and what every reader needs."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class TableError(ValueError):
+    """A file that cannot be used, in one line that says what to do."""
+
+
+class Table(NamedTuple):
+    """Rows, and what the file says of its columns and rows, if it says anything.
+
+    ``X`` is an array or a CSR array or matrix; ``feature_names`` are different from
+    each other; ``left_out`` names columns of text that are not in X.
+    """
+
+    X: Any
+    feature_names: list[str] | None
+    labels: np.ndarray | None
+    row_names: Any = None
+    left_out: tuple[str, ...] = ()
+
+
+def optional_import(module: str, extra: str):
+    """Import an optional dependency, or say which extra brings it."""
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TableError(
+            f"this needs {module}: pip install 'skvae[{extra}]'"
+        ) from error
+
+
+def ending(path) -> str:
+    """The ending of a file's name in lower case; that before .gz belongs to it."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
+
+
+def some(names: Iterable, most: int = 5) -> str:
+    """Names for a message: all of them, or the first and how many more there are."""
+    names = list(map(str, names))
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def refuse_repeated(names: list[str], advice: str) -> None:
+    """Complain about names that appear twice: they belong to no one column.
+
+    Raises
+    ------
+    TableError
+        If there are any.
+    """
+    repeated = [name for name, n in Counter(names).items() if n > 1]
+    if repeated:
+        raise TableError(
+            f"names of columns appear more than once: {some(repeated)}; {advice}"
+        )
