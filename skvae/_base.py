@@ -302,12 +302,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             with going_on(model, settings):
                 rows = model.rows(X)
                 train(net, rows, None, epochs=1, streams=streams, endless=True)
-            model.best_epoch = len(net.history)
-            if start is not None:
-                start = settings.family.for_new_rows(start, rows)
-            settings.family.calibrate(model, rows, None, start)
-            self._commit(model, X.dtype)
-            self._measure(X, streams)
+                model.best_epoch = len(net.history)
+                if start is not None:
+                    start = settings.family.for_new_rows(start, rows)
+                settings.family.calibrate(model, rows, None, start)
+                self._commit(model, X.dtype)
+                self._measure(X, streams)
         return self
 
     @public
@@ -578,7 +578,8 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     def _in_units_of_X(self, x: Tensor) -> Tensor:
         """Fresh rows of the module, which are overwritten, in the units of X."""
         # In place, since tensors of a whole chunk are large.
-        mean = torch.as_tensor(self.mean_, dtype=x.dtype, device=x.device)
+        # A copy: a memory-mapped model is read-only, which torch warns of.
+        mean = torch.tensor(self.mean_, dtype=x.dtype, device=x.device)
         return x.mul_(self.scale_).add_(mean)
 
     def _decode(self, Z: np.ndarray) -> np.ndarray:

@@ -134,8 +134,9 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 @torch.no_grad()
 def linear_error_and_kl(linear: LinearVAE, x: Tensor) -> tuple[Tensor, Tensor]:
     """As :meth:`Cubature.error_and_kl`, of a linear model: in closed form."""
+    # Copies: a memory-mapped model is read-only, which torch warns of.
     encode, log_var, decode = (
-        torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in linear[:3]
+        torch.tensor(part, dtype=x.dtype, device=x.device) for part in linear[:3]
     )
     mean = x @ encode.T
     residual = x - wide_linear(mean, decode)

@@ -60,7 +60,9 @@ def checked_callbacks(callbacks: Sequence | None) -> list:
 def callback_params(callbacks: Sequence | None) -> dict[str, Any]:
     """``callbacks__NAME`` and ``callbacks__NAME__PARAM`` of every callback."""
     params: dict[str, Any] = {}
-    for name, item in zip(_names(callbacks or ()), callbacks or (), strict=True):
+    if not isinstance(callbacks, list | tuple):  # None, or what fit will refuse
+        return params
+    for name, item in zip(_names(callbacks), callbacks, strict=True):
         _, callback = _pair(item)
         params[PREFIX + name] = callback
         if isinstance(callback, Callback):
@@ -80,21 +82,28 @@ def set_callback_params(callbacks: Sequence | None, params: dict[str, Any]) -> l
         If there is no callback of that name, or it has no such parameter.
     """
     changed, names = list(callbacks or ()), _names(callbacks or ())
-    # A callback first, then what is set on it.
-    for key, value in sorted(params.items(), key=lambda named: "__" in named[0]):
+    of_name: dict[str, dict[str, Any]] = {}
+    for key, value in params.items():
         name, _, param = key.partition("__")
         if name not in names:
             known = ", ".join(names) or "none"
             raise ValueError(f"There is no callback {name!r}; there are: {known}.")
+        of_name.setdefault(name, {})[param] = value
+    for name, values in of_name.items():
         at = names.index(name)
-        if not param:
-            changed[at] = (name, value)
+        # A callback first, then what is set on it.
+        if "" in values:
+            changed[at] = (name, values.pop(""))
+        if not values:
             continue
         _, callback = _pair(changed[at])
-        if not isinstance(callback, Callback):
+        if callback is None:
             raise ValueError(
-                f"callbacks__{key} cannot be set: {name!r} is no instance of a "
-                "callback."
+                f"callbacks__{name}__{next(iter(values))} cannot be set: the callback "
+                "is switched off."
             )
-        callback.set_params(**{param: value})
+        if isinstance(callback, type):  # skorch would make one of them
+            changed[at] = (name, callback(**values))
+        else:
+            callback.set_params(**values)
     return changed

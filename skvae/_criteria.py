@@ -215,6 +215,10 @@ class WeightedELBO(Criterion):
         if self.schedule is not constant:
             self.share.fill_(self.schedule(progress))
 
+    def __getstate__(self) -> dict:
+        """A copy has the schedule of no run: one of the user's may not pickle."""
+        return {**self.__dict__, "schedule": constant}
+
     def end_training(self) -> None:
         # A schedule of the user's may not pickle, and a fitted net has no use for it.
         self.schedule = constant

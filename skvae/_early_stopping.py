@@ -46,6 +46,12 @@ class BestEpoch(Callback):
         self.head_start = head_start
         self.first_epoch = first_epoch
 
+    def initialize(self):
+        # Another callback may stop training before this one hears of its begin.
+        self.best_epoch_ = 0
+        self.checkpoint_ = None
+        return self
+
     def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
         self.best_epoch_ = 0
         self.best_ = net.validate(self.valid).objective - self.head_start
@@ -70,4 +76,5 @@ class BestEpoch(Callback):
 
     def restore(self) -> None:
         """Go back to the best epoch."""
-        self.checkpoint_.restore()
+        if self.checkpoint_ is not None:
+            self.checkpoint_.restore()

@@ -136,15 +136,18 @@ def _dense_components(
     if X.size <= MAX_ENTRIES // 10:
         # The small eigenvalues, which are the noise, drown in float32's rounding.
         X = np.asarray(X, dtype=np.float64)
-    # Solvers for tall tables lose a small spread around a large mean.
-    X = X - X.mean(axis=0)
+    # Solvers for tall tables lose a small spread around a large mean, and a float32 sum
+    # of many rows loses the mean.
+    X = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
     unit = float(np.abs(X).max())  # float32 would overflow squares of large numbers
     X /= unit
     if n_features <= MOST_COVARIANCES and n_rows >= 10 * n_features:
         with threads_worth(n_rows * n_features**2):
-            values, vectors = linalg.eigh(X.T @ X / n_rows)
+            values, vectors = linalg.eigh(
+                X.T @ X / n_rows, subset_by_index=(n_features - k, n_features - 1)
+            )
         # Rounding can take an eigenvalue of a singular matrix below zero.
-        return np.maximum(values[::-1][:k], 0.0) * unit**2, vectors.T[::-1][:k]
+        return np.maximum(values[::-1], 0.0) * unit**2, vectors.T[::-1]
     if max(X.shape) <= MOST_ROWS_OF_SVD or k >= 0.8 * min(X.shape):
         with threads_worth(n_rows * n_features * min(X.shape)):
             _, lengths, vectors = linalg.svd(X, full_matrices=False)
@@ -162,7 +165,7 @@ def _sparse_components(
     """By ARPACK, with rows that are centred in the products and never densified."""
     n_rows, _ = X.shape
     unit = float(np.abs(X.data).max(initial=0.0)) or 1.0
-    X = X / np.asarray(unit, X.dtype)
+    X = X * X.dtype.type(1.0 / unit)  # a quotient would be in float64
     mean, _ = column_moments(X)
     mean = mean.astype(X.dtype)
 

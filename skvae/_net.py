@@ -30,6 +30,7 @@ from ._seeds import Streams
 from ._step import Steps, held_out_terms
 from ._threads import threads_for
 
+_PARTS = ("module_", "criterion_", "optimizer_")
 _VALIDATION_SEED = 1_312_611_4
 
 
@@ -49,12 +50,14 @@ class WholeEpoch:
 class Run(NamedTuple):
     """The order of the rows in a training run, its steps, and its length.
 
-    ``n_epochs`` is None where there is no end to make progress to.
+    ``n_epochs`` is None where there is no end to make progress to; ``parts`` are what
+    the steps work on.
     """
 
     order: torch.Generator
     steps: Steps
     n_epochs: int | None
+    parts: tuple
 
     def progress(self, epoch: int, step: int, n_steps: int) -> float:
         """Share of training that is done at the end of a step."""
@@ -78,6 +81,10 @@ class _EpochLog(PrintLog):
     def on_epoch_end(self, net, **kwargs):
         if net.verbose:
             super().on_epoch_end(net, **kwargs)
+
+
+def _quiet(callback: Callback) -> Callback:
+    return _EpochLog() if isinstance(callback, PrintLog) else callback
 
 
 class EpochNet(NeuralNet):
@@ -109,6 +116,7 @@ class EpochNet(NeuralNet):
     def train_step(self, batch, **fit_params):
         """Train on every row once, in minibatches."""
         rows, _ = batch
+        self._check_parts()
         self._set_training(True)
         min_rows = 2 if self.module_.normalises_batches else 1
         epoch = self.history[-1, "epoch"]
@@ -153,6 +161,38 @@ class EpochNet(NeuralNet):
         self.history.record("valid_objective", result.objective)
         return {"loss": scalar(loss), "y_pred": None}
 
+    def get_default_callbacks(self):
+        """skorch's; one whose name a user's callback has takes another."""
+        taken = {item[0] for item in self.callbacks or () if isinstance(item, tuple)}
+        return [
+            (f"skvae_{name}" if name in taken else name, _quiet(callback))
+            for name, callback in super().get_default_callbacks()
+        ]
+
+    def get_dataset(self, X, y=None):
+        """A dataset of rows in the module's units, checked for their number.
+
+        Raises
+        ------
+        ValueError
+            If X has not the module's number of features.
+        """
+        n_features = self.get_params_for("module")["n_features"]
+        shape = getattr(X, "shape", (0, n_features))
+        if len(shape) != 2 or shape[1] != n_features:
+            raise ValueError(
+                f"net_ takes (n_samples, {n_features}), in units of (X - mean_) / "
+                f"scale_; this has the shape {tuple(shape)}."
+            )
+        return super().get_dataset(X, y)
+
+    def evaluation_step(self, batch, training=False):
+        """Apply the module, which is left in evaluation mode, as it was fitted."""
+        try:
+            return super().evaluation_step(batch, training)
+        finally:
+            self._set_training(False)
+
     def infer(self, x, **fit_params):
         """Reconstruct rows, so that ``predict`` and scoring callbacks work.
 
@@ -172,7 +212,10 @@ class EpochNet(NeuralNet):
         TypeError
             Always; what was fitted stays as it is.
         """
-        raise TypeError("net_ applies a fitted model; to train, fit the estimator.")
+        raise TypeError(
+            "net_ applies a fitted model, and does not train by itself (as skorch's "
+            "SkorchDoctor asks it to); call fit or partial_fit of the estimator."
+        )
 
     partial_fit = fit
 
@@ -215,6 +258,16 @@ class EpochNet(NeuralNet):
         for (name, power), value in named:
             self.history.record(f"{prefix}_{name}", value * self.data_scale**power)
         return loss * self.data_scale**2
+
+    def _check_parts(self) -> None:
+        """Steps would go on training what a callback has put something else for."""
+        for part, name in zip(self.run_.parts, _PARTS, strict=True):
+            if getattr(self, name) is not part:
+                raise RuntimeError(
+                    f"A callback replaced {name} of the net, with set_params or one of "
+                    "skorch's initialize methods. Set parameters of the estimator "
+                    "instead, before it is fitted."
+                )
 
     def _check_finite(self, loss: float, where: str) -> None:
         if math.isfinite(loss):
@@ -293,7 +346,6 @@ def build_net(
         iterator_valid=WholeEpoch,
         train_split=None,
         callbacks=list(callbacks),
-        callbacks__print_log=_EpochLog(),
         # Reconstructions of an epoch are not kept: a scoring callback predicts anew.
         use_caching=False,
         device=str(device),
@@ -331,7 +383,7 @@ def train(
     # skorch prints an epoch last, when the other callbacks have recorded it.
     net.callbacks_ = sorted(
         [*lasting, *((name, cb.initialize()) for name, cb in callbacks)],
-        key=lambda named: named[0] == "print_log",
+        key=lambda named: isinstance(named[1], PrintLog),
     )
     net.train_split = None if valid is None else predefined_split(valid)
     noise = streams.torch_generator(streams.noise, net.device)
@@ -346,7 +398,8 @@ def train(
         recorded=can_record(noise.device) and n_steps >= WORTHWHILE,
     )
     order = streams.torch_generator(streams.order)
-    net.run_ = Run(order, steps, None if endless else epochs)
+    parts = tuple(getattr(net, name) for name in _PARTS)
+    net.run_ = Run(order, steps, None if endless else epochs, parts)
     try:
         n_rows = min(net.batch_size, len(rows))
         with threads_for(net.module_, n_rows, trains=True):

@@ -154,6 +154,11 @@ class Rows(Dataset):
     def __len__(self) -> int:
         return self._n_rows
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """As a tensor's: callbacks look at it."""
+        return self._n_rows, self.n_features
+
     def __getitem__(self, index) -> Tensor:
         """Rows at an index (int, slice or tensor), as a tensor on the device."""
         if isinstance(index, int):

@@ -275,21 +275,27 @@ def fit_model(
         n_active = 0 if start is None else family.n_active(start)
         head = head_start(n_active, X.shape, len(train_index))
 
+    kept: list[float] = []
+
     def settle(best_epoch: int) -> None:
-        nonlocal start
+        nonlocal start, kept
         model.best_epoch = best_epoch
-        if start is None:
-            return
-        if valid is not None:
-            everything = np.concatenate([valid_index, train_index])
-            start = linear_start(X, everything, model, settings, streams)
-        start = family.for_new_rows(start, model.rows(X, resident=False))
-        if best_epoch == 0:
-            # The network did not help: leave the linear model of all rows behind.
-            family.set_start(net, start)
+        if start is not None:
+            if valid is not None:
+                everything = np.concatenate([valid_index, train_index])
+                start = linear_start(X, everything, model, settings, streams)
+            start = family.for_new_rows(start, model.rows(X, resident=False))
+            if best_epoch == 0:
+                # The network did not help: leave the linear model of all rows behind.
+                family.set_start(net, start)
+        kept = checksum(net.module_)
 
     train_epochs(net, rows, valid, settings, streams, head, settle)
     model.diverged = has_diverged(net, own_scale)
+    if checksum(net.module_) != kept:
+        # A callback left other weights (skorch's Checkpoint can load its best): they
+        # are neither the linear start nor an epoch that anyone could name.
+        model.best_epoch = max(1, len(net.history))
     if model.best_epoch == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         model.noise_variance = previous.noise_variance
@@ -297,6 +303,13 @@ def fit_model(
         return model
     family.calibrate(model, rows, rows if valid is None else valid, start)
     return model
+
+
+def checksum(module: Autoencoder) -> list[float]:
+    """Norms of what a module has learnt: equal for the same weights."""
+    state = module.state_dict().values()
+    norms = [torch.linalg.vector_norm(value.float()) for value in state]
+    return torch.stack(norms).tolist()
 
 
 def train_epochs(

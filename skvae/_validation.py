@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from ._containers import refuse_containers
 from ._warn import warn_user
 
 # A column whose standard deviation is this many times the median column's decides the
@@ -17,7 +18,14 @@ MANY_CONSTANT = 0.4
 
 
 def from_torch(X):
-    """A torch tensor as an ndarray or CSR array; anything else as it is."""
+    """A torch tensor as an ndarray or CSR array; anything else as it is.
+
+    Raises
+    ------
+    TypeError
+        If X is a container whose table is to be passed instead.
+    """
+    refuse_containers(X)
     if not isinstance(X, torch.Tensor):
         return X
     X = X.detach().cpu()

@@ -43,6 +43,47 @@ def test_components_are_eigenvectors_of_the_covariance(X):
     )
 
 
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((900, 12), np.asarray),  # by the covariance
+        ((200, 150), np.asarray),  # all of them
+        ((600, 700), np.asarray),  # randomised
+        ((600, 30), np.asarray),  # most of them
+        ((300, 40), sparse.csr_array),
+        ((60, 400), sparse.csr_matrix),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_components_are_those_of_the_solvers_of_pca(shape, kind, dtype):
+    random = np.random.RandomState(0)
+    X = random.randn(shape[0], 5) @ random.randn(5, shape[1]) + random.randn(*shape)
+    X[np.abs(X) < 1] = 0
+    X = X.astype(dtype)
+    k = 25 if shape[1] == 30 else 7
+    found, vectors = principal_components(kind(X), k, np.random.RandomState(3))
+    # Dense tables of this size are decomposed in float64.
+    oracle = kind(X if kind is not np.asarray else X.astype(np.float64))
+    pca = PCA(k, random_state=np.random.RandomState(3)).fit(oracle)
+    rtol = 1e-10 if oracle.dtype == np.float64 else 1e-5
+    expected = pca.explained_variance_ * (shape[0] - 1) / shape[0]
+    np.testing.assert_allclose(found, expected, rtol=rtol)
+    np.testing.assert_allclose(vectors, pca.components_, atol=100 * rtol)
+    again, same = principal_components(kind(X), k, np.random.RandomState(3))
+    np.testing.assert_array_equal(found, again)
+    np.testing.assert_array_equal(vectors, same)
+    assert found.dtype == vectors.dtype == np.float64
+
+
+def test_a_table_is_not_changed(X):
+    for kind in (np.asarray, sparse.csr_array):
+        for dtype in (np.float64, np.float32):
+            table = kind(X.astype(dtype))
+            before = table.copy()
+            principal_components(table, 3, np.random.RandomState(0))
+            assert abs(table - before).max() == 0
+
+
 def test_sparse_components_are_those_of_the_dense_rows(X):
     X[np.abs(X) < 1] = 0
     dense, _ = principal_components(X.copy(), 4, np.random.RandomState(0))
