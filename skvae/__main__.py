@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import ShuffleSplit
 from sklearn.utils import _safe_indexing
 
+from ._advice import what_was_kept
 from ._files import (
     WRITABLE,
     Table,
@@ -282,8 +283,8 @@ def _print_start(fitted) -> None:
     """Say so if nothing that was trained is in the model."""
     if not fitted.early_stopping or fitted.best_epoch_ > 0:
         return
-    start = "The untrained network" if fitted.linear_path is None else "PCA"
-    print(f"{start} was kept: no epoch was better on the held-out rows")
+    linear_path = fitted.linear_path is not None
+    print(what_was_kept(0, fitted.n_iter_, linear_path=linear_path))
 
 
 # -- transform -------------------------------------------------------------------------

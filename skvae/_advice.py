@@ -52,6 +52,17 @@ def advise(verdict: str, measured: Measured, training: Training) -> str:
     return advice + _about_beta(m.beta, training.kld_weight, m.balanced_weight)
 
 
+def what_was_kept(
+    best_epoch: int, n_epochs: int, *, linear_path: bool, goes_on: bool = False
+) -> str:
+    """Which weights a fit with early stopping left, in a line."""
+    if best_epoch > 0:
+        return f"epoch {best_epoch} of {n_epochs} was kept"
+    start = "PCA" if linear_path else "the untrained network"
+    start = "the last fit" if goes_on else start
+    return f"{start} was kept: no epoch was better on the held-out rows"
+
+
 def divergence_advice(lr: float) -> str:
     """What to do about a training that went off."""
     return (

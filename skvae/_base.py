@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from ._advice import divergence_advice
+from ._advice import divergence_advice, what_was_kept
 from ._callbacks import (
     PREFIX,
     callback_params,
@@ -248,6 +248,14 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
             )
             self._commit(model, X.dtype)
             self._measure(X, streams)
+        if self.verbose and self.early_stopping:
+            line = what_was_kept(
+                self.best_epoch_,
+                self.n_iter_,
+                linear_path=self.linear_path is not None,
+                goes_on=warm,
+            )
+            print(line)
         self._advise(X)
         return self
 

@@ -10,6 +10,7 @@ import torch
 from skorch.callbacks import Callback
 
 from ._calibration import Codes
+from ._counts import warn_if_counts
 from ._criteria import Criterion
 from ._early_stopping import BestEpoch
 from ._linear import (
@@ -202,6 +203,7 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         )
     warn_if_badly_scaled(variance, feature_names)
     warn_if_many_constant(variance)
+    warn_if_counts(X)
     scale = float(np.sqrt(variance.mean())) or 1.0
     family = settings.family
     net = build_net(

@@ -67,7 +67,7 @@ class AETransformer(BaseAutoencoder):
         Seed of weights, order of rows, dropout and held-out rows. The global generators
         of NumPy and torch are neither read nor moved.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line an epoch, and which epoch was kept.
 
     Attributes
     ----------
@@ -84,7 +84,8 @@ class AETransformer(BaseAutoencoder):
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
-        Epoch whose weights were kept; 0 is the state before training.
+        Epoch whose weights were kept. 0 is the state before training: no epoch was
+        better on the held-out rows. With a linear path that is PCA of all rows.
     mean_ : ndarray of shape (n_features,)
         Mean of every feature.
     scale_ : float

@@ -166,7 +166,7 @@ class RAETransformer(AETransformer):
         Seed of weights, order of rows, dropout and held-out rows. The global generators
         of NumPy and torch are neither read nor moved.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line an epoch, and which epoch was kept.
 
     Attributes
     ----------
@@ -184,7 +184,8 @@ class RAETransformer(AETransformer):
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
-        Epoch whose weights were kept; 0 is the state before training.
+        Epoch whose weights were kept. 0 is the state before training: no epoch was
+        better on the held-out rows. With a linear path that is PCA of all rows.
     density_ : sklearn.mixture.GaussianMixture
         Density of the training rows' codes; after ``partial_fit``, of the last chunk's,
         since codes of earlier ones are no longer what they were.

@@ -78,7 +78,7 @@ class SAETransformer(AETransformer):
         Seed of weights, order of rows, dropout and held-out rows. The global generators
         of NumPy and torch are neither read nor moved.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line an epoch, and which epoch was kept.
 
     Attributes
     ----------
@@ -95,7 +95,8 @@ class SAETransformer(AETransformer):
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
-        Epoch whose weights were kept; 0 is the state before training.
+        Epoch whose weights were kept. 0 is the state before training: no epoch was
+        better on the held-out rows. With a linear path that is PCA of all rows.
     sparsity_ : float
         Share of near-zero codes of the training rows (after ``partial_fit``, of the
         last chunk), as :func:`skvae.metrics.code_sparsity` counts them.

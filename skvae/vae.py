@@ -131,7 +131,7 @@ class VAETransformer(BaseAutoencoder):
         generators of NumPy and torch are neither read nor moved. The same integer gives
         the same bits on a CPU.
     verbose : int, default=0
-        Whether to print a line an epoch.
+        Whether to print a line an epoch, and which epoch was kept.
 
     Attributes
     ----------
@@ -149,7 +149,8 @@ class VAETransformer(BaseAutoencoder):
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
-        Epoch whose weights were kept; 0 is the state before training.
+        Epoch whose weights were kept. 0 is the state before training: no epoch was
+        better on the held-out rows. With a linear path that is PCA of all rows.
     kld_weight_ : float
         Weight of the KL term, as given or as fitted.
     beta_ : float

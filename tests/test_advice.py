@@ -1,11 +1,13 @@
 import inspect
 import re
+import warnings
 
 import pytest
 
-from skvae import VAETransformer
+from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._advice import advise, collapse_advice, divergence_advice
 from skvae._verdicts import VERDICTS, Measured, Training
+from skvae.exceptions import DivergenceWarning, PosteriorCollapseWarning
 
 MEASURED = Measured(
     active_units=4,
@@ -94,3 +96,41 @@ def test_all_that_advice_names_is_there():
     for text in [*texts, divergence_advice(1.0)]:
         for word in re.findall(r"[a-z]+(?:_[a-z]+)+", text):
             assert word in names, word
+
+
+@pytest.mark.parametrize(
+    ("params", "line"),
+    [
+        ({"lr": 1e-12}, "PCA was kept: no epoch was better on the held-out rows"),
+        ({"tol": 0.0, "linear_path": None}, "epoch 3 of 3 was kept"),
+        ({"lr": 1e-12, "linear_path": None}, "the untrained network was kept"),
+    ],
+)
+def test_verbose_says_which_epoch_was_kept(params, line, digits, quick, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        VAETransformer(**{**quick, **params}, verbose=1).fit(digits)
+    assert line in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_verbose_says_that_the_last_fit_was_kept(digits, quick, capsys):
+    vae = VAETransformer(**quick, warm_start=True).fit(digits)
+    vae.set_params(verbose=1, tol=1e9).fit(digits)
+    assert "the last fit was kept" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "Estimator", [AETransformer, RAETransformer, SAETransformer, VAETransformer]
+)
+def test_divergence_is_no_secret(Estimator, digits, quick):
+    """Where PCA is all that is left of it, and where nothing is."""
+    for params in ({}, {"linear_path": None, "early_stopping": False}):
+        model = Estimator(**quick, lr=100.0, **params)
+        with pytest.warns(DivergenceWarning, match="Lower lr from 1e"):
+            model.fit(digits)
+
+
+def test_pca_that_is_best_is_no_divergence(wine, quick, recwarn):
+    vae = VAETransformer(**{**quick, "max_epochs": 20}).fit(wine)
+    assert vae.best_epoch_ == 0
+    assert not recwarn.list
