@@ -372,8 +372,10 @@ def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
 
 def has_diverged(net: EpochNet, scale: float) -> bool:
     """Whether the last epoch was farther from rows of this scale than their mean is."""
-    error = net.history[-1, "train_recon_loss"]
-    return bool(error > DIVERGED * max(scale, net.data_scale) ** 2)
+    # A callback may have stopped training before an epoch had a loss.
+    name = "train_recon_loss"
+    errors = [row[name] for row in net.history if name in row]
+    return bool(errors and errors[-1] > DIVERGED * max(scale, net.data_scale) ** 2)
 
 
 def head_start(n_active: int, shape: tuple, n_train: int) -> float:
