@@ -26,6 +26,7 @@ PARTIAL_FIT = {
     "kld_weight": APPLIED,
     "free_bits": APPLIED,
     "whiten": APPLIED,
+    "code_penalty": APPLIED,
     "reg_weight": APPLIED,
     "decoder_penalty": APPLIED,
     "decoder_penalty_weight": APPLIED,
@@ -86,7 +87,7 @@ def going_on(model: Model, settings: Settings) -> Iterator[None]:
     n_epochs = len(net.history)
     try:
         _update(net, settings)
-        settings.family.retune(net.criterion_, model.scale)
+        settings.family.retune(net, model.scale)
         yield
     except BaseException:
         _move(net, attributes["device"])

@@ -6,6 +6,7 @@ the scale each term is, so that the history can be in the units of X.
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from ._objective import (
 )
 from ._penalties import CODE_PENALTIES, DECODER_PENALTIES
 from ._schedules import Schedule, constant
+from ._thresholds import ThresholdedAutoencoder, thresholded, with_noise
 
 # Least noise variance, as a share of the mean variance of X: below it, float32
 # residuals are rounding.
@@ -234,7 +236,9 @@ class PenalisedError(Criterion):
     Parameters
     ----------
     n_features : int
-    code_penalty : {"l2", "l1"} or None
+    code_penalty : {"l2", "l1", "soft_threshold"} or None
+        "soft_threshold" is "l1" of a :class:`ThresholdedAutoencoder`'s codes, whose
+        decoder is trained on codes with noise.
     reg_weight : float
     decoder_penalty : {"l2", "gradient", "spectral"} or None
     decoder_penalty_weight : float
@@ -268,6 +272,15 @@ class PenalisedError(Criterion):
     def single_pass(self) -> bool:
         return self.decoder_penalty is None
 
+    @property
+    def thresholds(self) -> bool:
+        """Whether codes pass a soft threshold."""
+        return self.code_penalty == "soft_threshold"
+
+    def price(self, n_rows: int) -> float:
+        """Slope of the loss by the absolute value of one of so many rows' codes."""
+        return self.reg_weight / n_rows
+
     def code_terms(self, z: Tensor) -> list[Tensor]:
         """The penalty of codes, if there is one."""
         if self.code_penalty is None:
@@ -278,8 +291,32 @@ class PenalisedError(Criterion):
         self, module: Autoencoder, x: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Squared error, and the penalties that there are."""
+        if not self.thresholds:
+            z = module.code(x, generator).to(x.dtype)
+            return self._terms(module, x, z, z, generator)
+        a = module.encoder(x, generator).to(x.dtype)
+        threshold = cast(ThresholdedAutoencoder, module).threshold
+        z = thresholded(a, threshold, self.price(len(a)))
+        noisy = with_noise(z, threshold, generator)
+        return self._terms(module, x, z, noisy, generator)
+
+    def held_out_terms(
+        self, module: Autoencoder, x: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Without noise: epochs are compared by the codes that will be applied."""
         z = module.code(x, generator).to(x.dtype)
-        terms = [_squared_error(module.decode(z, generator), x)]
+        return self._terms(module, x, z, z, generator)
+
+    def _terms(
+        self,
+        module: Autoencoder,
+        x: Tensor,
+        z: Tensor,
+        received: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Terms of rows with codes ``z``, of which the decoder sees ``received``."""
+        terms = [_squared_error(module.decode(received, generator), x)]
         terms += self.code_terms(z)
         if self.decoder_penalty is not None:
             penalty = DECODER_PENALTIES[self.decoder_penalty]

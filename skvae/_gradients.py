@@ -24,6 +24,8 @@ Gaussian code, z = m + s e with s = exp(l / 2), l = -softplus(-a), e standard no
     w KL has, over n, the gradients w m by m and w (s^2 - 1) / 2 by l.
 Penalised code
     w |z|^2 has, over n, the gradient 2 w z, and w |z|_1 has w sign(z).
+Soft threshold with noise, y = z + c e where z is not 0 (see ``_thresholds``)
+    da = dy + w sign(z) / n where z is not 0, else the soft threshold of dy at w / n.
 
 The gradients of all parameters lie side by side in one tensor, which lives for as long
 as training does. What is not covered (a module, a layer or a criterion of another
@@ -55,12 +57,13 @@ from ._modules import (
 )
 from ._objective import kl_to_standard_normal
 from ._sparse import Batch, SparseRows, as_tensor
+from ._thresholds import ThresholdedAutoencoder, soft_threshold, with_noise
 from ._wide import wide_linear
 
 _COVERED = {
     *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, Body, Block, nn.ModuleList),
     *(Linear, InputLinear, BatchNorm, nn.LayerNorm, nn.Identity),
-    *(WeightedELBO, PenalisedError),
+    *(ThresholdedAutoencoder, WeightedELBO, PenalisedError),
 }
 
 _aten = torch.ops.aten
@@ -390,8 +393,32 @@ class _PenalisedCode:
         return [g]
 
 
-def _code(criterion: Criterion) -> _GaussianCode | _PenalisedCode:
+class _ThresholdedCode:
+    """The terms behind the squared error, and a sparse code with noise."""
+
+    def __init__(self, criterion: PenalisedError, threshold: Tensor) -> None:
+        self._criterion, self._threshold = criterion, threshold
+
+    def forward(
+        self, outputs: Sequence[Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, list[Tensor]]:
+        (a,) = outputs
+        self._z = soft_threshold(a, self._threshold)
+        noisy = with_noise(self._z, self._threshold, generator)
+        return noisy, self._criterion.code_terms(self._z)
+
+    def backward(self, g: Tensor) -> list[Tensor]:
+        price = self._criterion.price(len(g))
+        passed = torch.where(self._z == 0.0, soft_threshold(g, price), g)
+        return [passed.add_(self._z.sign(), alpha=price)]
+
+
+def _code(
+    module: Autoencoder, criterion: Criterion
+) -> _GaussianCode | _PenalisedCode | _ThresholdedCode:
     if isinstance(criterion, PenalisedError):
+        if criterion.thresholds:
+            return _ThresholdedCode(criterion, cast(Tensor, module.threshold))
         return _PenalisedCode(criterion)
     return _GaussianCode(cast(WeightedELBO, criterion))
 
@@ -446,7 +473,8 @@ class Gradients:
         if not self._parts:
             self.flat, self._views = side_by_side(parameters)
             encoder, decoder = self._module.encoder, self._module.decoder
-            self._parts = _Encoder(encoder), _code(self._criterion), _Decoder(decoder)
+            code = _code(self._module, self._criterion)
+            self._parts = _Encoder(encoder), code, _Decoder(decoder)
         for parameter, view in zip(parameters, self._views, strict=True):
             parameter.grad = view
 

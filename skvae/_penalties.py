@@ -79,7 +79,11 @@ def decoder_spectral(
         return torch.stack(values).square().sum()
 
 
-CODE_PENALTIES = {"l2": squared_length, "l1": absolute_length}
+CODE_PENALTIES = {
+    "l2": squared_length,
+    "l1": absolute_length,
+    "soft_threshold": absolute_length,
+}
 DECODER_PENALTIES = {
     "l2": decoder_weights,
     "gradient": decoder_gradient,

@@ -52,8 +52,8 @@ class Family(Protocol):
     def criterion_params(self, n_features: int, scale: float) -> dict:
         """Parameters of the criterion, in scaled units."""
 
-    def retune(self, criterion: Any, scale: float) -> None:
-        """Give a criterion the weights of today."""
+    def retune(self, net: EpochNet, scale: float) -> None:
+        """Give a net's criterion the weights of today, and its module what they set."""
 
     @property
     def has_likelihood(self) -> bool:
@@ -221,7 +221,7 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         verbose=settings.verbose,
         callbacks=settings.callbacks,
     )
-    family.retune(net.criterion_, scale)
+    family.retune(net, scale)
     units = np.full(net.module_.latent_dim, scale)
     return Model(net, mean, scale, units)
 
@@ -367,7 +367,7 @@ def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
     model.net.data_scale = previous.scale
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
     model.net.criterion_.load_state_dict(previous.net.criterion_.state_dict())
-    settings.family.retune(model.net.criterion_, previous.scale)
+    settings.family.retune(model.net, previous.scale)
 
 
 def has_diverged(net: EpochNet, scale: float) -> bool:

@@ -52,7 +52,8 @@ class Variational:
             "free_bits": self.free_bits,
         }
 
-    def retune(self, criterion: WeightedELBO, scale: float) -> None:
+    def retune(self, net, scale: float) -> None:
+        criterion = net.criterion_
         criterion.fitted = self.kld_weight is None
         criterion.schedule = self.schedule
         criterion.free_bits = self.free_bits

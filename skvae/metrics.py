@@ -279,8 +279,8 @@ def near_zero_share(codes: np.ndarray, threshold: float = NEAR_ZERO) -> float:
 def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:
     """Share of zero or near-zero entries among the codes of X.
 
-    Training by gradients brings codes near zero, seldom to it: an entry counts if it is
-    at most ``threshold`` times the root mean square of all entries.
+    Only a soft threshold brings codes to zero, other training seldom quite: an entry
+    counts if it is at most ``threshold`` times the root mean square of all entries.
 
     Parameters
     ----------

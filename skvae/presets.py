@@ -18,7 +18,8 @@ rae      RAETransformer       as standard
 sae      SAETransformer       as standard
 ======== ==================== ================ ======= ======= ========== ===== =====
 
-``kld_weight`` is 1e-5, 1e-3 and 1e-5 for the three VAEs, ``reg_weight`` 1e-4.
+``kld_weight`` is 1e-5, 1e-3 and 1e-5 for the three VAEs, ``reg_weight`` 1e-4, and
+the sparse autoencoder's ``code_penalty`` "l1".
 """
 
 _COMMON: dict[str, object] = {
@@ -57,7 +58,7 @@ PRESETS: dict[str, dict[str, object]] = {
     },
     "vanilla": dict(_STANDARD),
     "rae": {**_STANDARD, "reg_weight": 1e-4},
-    "sae": {**_STANDARD, "reg_weight": 1e-4},
+    "sae": {**_STANDARD, "code_penalty": "l1", "reg_weight": 1e-4},
 }
 
 #: Name of the estimator that each preset is for.

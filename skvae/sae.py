@@ -2,23 +2,34 @@
 
 from numbers import Real
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._deterministic import Deterministic
+from ._deterministic import Sparse
+from ._linear import column_moments
+from ._warn import warn_user
 from .ae import AETransformer
 from .metrics import near_zero_share
 
 
 class SAETransformer(AETransformer):
-    """Sparse autoencoder: codes with few entries away from zero.
+    """Sparse autoencoder: codes most of whose entries can be zero.
 
     The loss is
 
     ``mean over elements of (x - xhat)^2 + reg_weight * |z|_1``,
 
-    averaged over rows, with the code z in units of X. Nothing keeps the decoder from
-    undoing what shrinks all codes alike, so the penalty shortens codes more than it
-    thins them out: ``sparsity_`` says what came of it.
+    averaged over rows, with the code z in units of X. Descent along that loss alone
+    leaves hardly any code at zero, and the decoder undoes what shrinks all codes alike:
+    the weight shortens codes and does not thin them out. So codes pass a soft threshold
+
+    ``z = sign(a) * max(|a| - t, 0)``, ``t = reg_weight * n_features / 2``,
+
+    with a what the encoder says; in training the decoder sees what is not zero of it
+    with noise of standard deviation t. That t is the lasso's: for a decoder with
+    orthonormal columns, as PCA's, z is the code of least loss [1]_. Noise that does not
+    shrink with the codes adds t^2 times the squared gain of the decoder to the error
+    [2]_, and so there is one best length of codes, which no decoder can undo.
+    ``transform`` gives exact zeros, and no noise.
 
     Parameters
     ----------
@@ -33,8 +44,15 @@ class SAETransformer(AETransformer):
         Share of a hidden layer's units that training drops, in [0, 1).
     use_batch_norm : bool, default=True
         Normalise hidden layers: over the batch, or over the layer for "swiglu".
-    reg_weight : float, default=1e-4
-        Weight of the absolute code: sum over units, mean over rows.
+    code_penalty : {"soft_threshold", "l1"}, default="soft_threshold"
+        "l1" is the loss alone, without threshold and noise, as in older guides: codes
+        are then shortened rather than sparse.
+    reg_weight : float or "scale", default="scale"
+        Weight of the absolute code, sum over units and mean over rows, in units of X.
+        The larger, the more zeros. "scale" is ``scale_ / (2 * sqrt(n_features *
+        latent_dim))``: t is then a quarter of the root mean square that codes have
+        when they hold all variance of X. ``reg_weight_`` is the number to start a
+        search from.
     linear_path : {"pca", None}, default="pca"
         A linear map beside the encoder and the decoder, started as PCA; None is the
         plain network.
@@ -90,16 +108,19 @@ class SAETransformer(AETransformer):
         ``scale_``.
     history_ : list of dict
         One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, in
-        squared units of X), ``train_reg_loss`` (units of X), ``epoch_time`` (seconds),
-        and with early stopping the losses also for ``valid_``.
+        squared units of X, of noisy codes), ``train_reg_loss`` (units of X),
+        ``epoch_time`` (seconds), and with early stopping the losses also for
+        ``valid_``, without noise.
     n_iter_ : int
         Number of epochs trained.
     best_epoch_ : int
         Epoch whose weights were kept. 0 is the state before training: no epoch was
         better on the held-out rows. With a linear path that is PCA of all rows.
+    reg_weight_ : float
+        The weight, in units of X.
     sparsity_ : float
-        Share of near-zero codes of the training rows (after ``partial_fit``, of the
-        last chunk), as :func:`skvae.metrics.code_sparsity` counts them.
+        Share of zero and near-zero codes of the training rows (after ``partial_fit``,
+        of the last chunk), as :func:`skvae.metrics.code_sparsity` counts them.
     mean_ : ndarray of shape (n_features,)
         Mean of every feature.
     scale_ : float
@@ -114,20 +135,35 @@ class SAETransformer(AETransformer):
     AETransformer : Without a penalty.
     RAETransformer : With the square in place of the absolute value.
     skvae.metrics.code_sparsity : Share of near-zero codes of other rows.
+    sklearn.decomposition.DictionaryLearning : Sparse codes of a linear decoder.
+
+    Notes
+    -----
+    A zero has no gradient, and a unit that is zero for every row would stay so. In
+    training a zero code is given what is left of the squared error's gradient when the
+    slope of the penalty is taken off: nothing where the lasso, too, would keep the
+    zero.
+
+    References
+    ----------
+    .. [1] K. Gregor and Y. LeCun (2010), Learning Fast Approximations of Sparse Coding.
+    .. [2] C. M. Bishop (1995), Training with Noise is Equivalent to Tikhonov
+       Regularization.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from skvae import SAETransformer
     >>> X, _ = load_digits(return_X_y=True)
-    >>> sae = SAETransformer(32, reg_weight=1e-2, max_epochs=5, random_state=0).fit(X)
-    >>> 0.0 <= sae.sparsity_ <= 1.0
+    >>> sae = SAETransformer(32, max_epochs=5, random_state=0).fit(X)
+    >>> bool((sae.transform(X) == 0.0).mean() > 0.25)
     True
     """
 
     _parameter_constraints: dict = {
         **AETransformer._parameter_constraints,
-        "reg_weight": [Interval(Real, 0, None, closed="left")],
+        "code_penalty": [StrOptions({"soft_threshold", "l1"})],
+        "reg_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"scale"})],
     }
 
     def __init__(
@@ -138,7 +174,8 @@ class SAETransformer(AETransformer):
         activation="gelu",
         dropout_rate=0.0,
         use_batch_norm=True,
-        reg_weight=1e-4,
+        code_penalty="soft_threshold",
+        reg_weight="scale",
         linear_path="pca",
         lr=2e-3,
         weight_decay=0.0,
@@ -162,6 +199,7 @@ class SAETransformer(AETransformer):
         self.activation = activation
         self.dropout_rate = dropout_rate
         self.use_batch_norm = use_batch_norm
+        self.code_penalty = code_penalty
         self.reg_weight = reg_weight
         self.linear_path = linear_path
         self.lr = lr
@@ -181,8 +219,26 @@ class SAETransformer(AETransformer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _family(self) -> Deterministic:
-        return Deterministic(code_penalty="l1", reg_weight=float(self.reg_weight))
+    def _family(self) -> Sparse:
+        relative = isinstance(self.reg_weight, str)
+        return Sparse(
+            code_penalty=self.code_penalty,
+            reg_weight=1.0 if relative else float(self.reg_weight),
+            latent_dim=int(self.latent_dim),
+            relative=relative,
+        )
 
     def _measure(self, X, streams) -> None:
-        self.sparsity_ = near_zero_share(self._transformed(X))
+        weight = self._family().weight_in_units_of_X(self.n_features_in_, self.scale_)
+        self.reg_weight_ = weight
+        codes = self._transformed(X)
+        self.sparsity_ = near_zero_share(codes)
+        self._idle = not codes.any()
+
+    def _advise(self, X) -> None:
+        super()._advise(X)
+        if self._idle and self.code_penalty != "l1" and column_moments(X)[1].any():
+            warn_user(
+                f"Every code is zero: reg_weight={self.reg_weight_:.2g} is too large "
+                "for these rows, or for so little training. Try a tenth of it."
+            )

@@ -90,7 +90,12 @@ STANDARD = ([2048, 1024, 512], 64, 0.1, "gelu")
         ),
         ("ae", "AETransformer", STANDARD, {}),
         ("rae", "RAETransformer", STANDARD, {"reg_weight": 1e-4}),
-        ("sae", "SAETransformer", STANDARD, {"reg_weight": 1e-4}),
+        (
+            "sae",
+            "SAETransformer",
+            STANDARD,
+            {"code_penalty": "l1", "reg_weight": 1e-4},
+        ),
     ],
 )
 def test_models_are_those_of_the_old_configurations(

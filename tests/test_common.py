@@ -38,7 +38,9 @@ ESTIMATORS = [
     RAETransformer(**QUICK, decoder_penalty="spectral", activation="swiglu"),
     RAETransformer(**QUICK, decoder_penalty="gradient", precision="bf16"),
     SAETransformer(max_epochs=10),
-    SAETransformer(**QUICK, reg_weight=0.1, linear_path=None),
+    SAETransformer(**QUICK, reg_weight=0.01, linear_path=None),
+    SAETransformer(**QUICK, reg_weight=0.1, precision="bf16"),
+    SAETransformer(**QUICK, code_penalty="l1"),
 ]
 
 

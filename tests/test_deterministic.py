@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from skvae._criteria import PenalisedError
-from skvae._deterministic import Deterministic
+from skvae._deterministic import Deterministic, Sparse
 from skvae._linear import Components
+from skvae._thresholds import ThresholdedAutoencoder
 
 
 @pytest.mark.parametrize(
@@ -15,7 +18,8 @@ def test_weights_are_in_units_of_X(code_penalty, expected):
     assert params["reg_weight"] == expected
     assert params["decoder_penalty_weight"] == 0.25
     criterion = PenalisedError(**params)
-    Deterministic(code_penalty, 1.0, "l2", 2.0).retune(criterion, 2.0)
+    net = SimpleNamespace(criterion_=criterion)
+    Deterministic(code_penalty, 1.0, "l2", 2.0).retune(net, 2.0)
     assert criterion.reg_weight == 2 * expected
     assert criterion.decoder_penalty_weight == 0.5
 
@@ -26,3 +30,23 @@ def test_linear_model_is_the_projection():
     np.testing.assert_array_equal(start.encode, eigenvectors)
     np.testing.assert_array_equal(start.decode, eigenvectors.T)
     assert Deterministic().n_active(start) == 2
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.0])
+def test_a_relative_weight_is_a_threshold_relative_to_the_codes(scale):
+    n_features, latent_dim = 90, 10
+    family = Sparse("soft_threshold", 1.0, latent_dim=latent_dim, relative=True)
+    params = family.criterion_params(n_features, scale)
+    net = SimpleNamespace(
+        criterion_=PenalisedError(**params),
+        module_=ThresholdedAutoencoder(n_features, latent_dim),
+    )
+    family.retune(net, scale)
+    # ten codes hold the variance of ninety scaled features: three each
+    assert net.module_.threshold.item() == pytest.approx(0.25 * 3.0)
+    weight = family.weight_in_units_of_X(n_features, scale)
+    assert weight == pytest.approx(scale / (2 * np.sqrt(n_features * latent_dim)))
+    same = Sparse("soft_threshold", weight, latent_dim=latent_dim)
+    assert same.criterion_params(n_features, scale) == pytest.approx(params)
+    Sparse("l1", weight, latent_dim=latent_dim).retune(net, scale)
+    assert net.module_.threshold.item() == 0.0

@@ -17,6 +17,7 @@ from skvae._gradients import Gradients
 from skvae._modules import VAE, Autoencoder
 from skvae._rows import Rows
 from skvae._step import clip
+from skvae._thresholds import ThresholdedAutoencoder
 
 CUDA = torch.device("cuda", 0)
 N_ROWS, N_FEATURES = 40, 6
@@ -74,7 +75,8 @@ def test_rows_come_by_an_index_of_the_host(rows):
 @pytest.mark.parametrize("linear_path", [True, False])
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
 @pytest.mark.parametrize(
-    "kind", ["elbo", "fitted elbo", "free bits", "l1", "l2", "plain"]
+    "kind",
+    ["elbo", "fitted elbo", "free bits", "l1", "l2", "soft threshold", "plain"],
 )
 def test_a_step_stays_on_the_gpu_and_does_not_wait(rows, kind, activation, linear_path):
     options = {
@@ -86,13 +88,17 @@ def test_a_step_stays_on_the_gpu_and_does_not_wait(rows, kind, activation, linea
         "dropout_rate": 0.1,
     }
     variational = kind in ("elbo", "fitted elbo", "free bits")
-    module = (VAE if variational else Autoencoder)(N_FEATURES, 3, **options)
+    make = VAE if variational else Autoencoder
+    if kind == "soft threshold":
+        make = ThresholdedAutoencoder
+    module = make(N_FEATURES, 3, **options)
     criterion = {
         "elbo": lambda: WeightedELBO(1e-3, N_FEATURES),
         "fitted elbo": lambda: WeightedELBO(None, N_FEATURES),
         "free bits": lambda: WeightedELBO(1e-3, N_FEATURES, free_bits=0.1),
         "l1": lambda: PenalisedError(N_FEATURES, "l1", 0.1),
         "l2": lambda: PenalisedError(N_FEATURES, "l2", 0.1),
+        "soft threshold": lambda: PenalisedError(N_FEATURES, "soft_threshold", 0.1),
         "plain": lambda: PenalisedError(N_FEATURES),
     }[kind]()
     module, criterion = on_gpu(module).train(), on_gpu(criterion)

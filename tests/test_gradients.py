@@ -10,6 +10,7 @@ from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._criteria import Criterion, PenalisedError, WeightedELBO
 from skvae._gradients import Gradients
 from skvae._modules import ACTIVATIONS, VAE, Autoencoder
+from skvae._thresholds import ThresholdedAutoencoder, threshold_of_weight
 
 D = 7
 CASES = [
@@ -20,6 +21,10 @@ CASES = [
     (Autoencoder, PenalisedError(D)),
     (Autoencoder, PenalisedError(D, "l2", 0.2)),
     (Autoencoder, PenalisedError(D, "l1", 0.2)),
+    (ThresholdedAutoencoder, PenalisedError(D, "l1", 0.2)),
+    (ThresholdedAutoencoder, PenalisedError(D, "soft_threshold", 0.2)),
+    # hardly a code that is not zero
+    (ThresholdedAutoencoder, PenalisedError(D, "soft_threshold", 5.0)),
 ]
 
 
@@ -27,9 +32,11 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def make(kind, **options):
+def make(kind, threshold=0.0, **options):
     """A module in float64, all of whose parameters are random."""
     module = kind(D, 3, **{"hidden_dims": (9, 6), **options}).double()
+    if kind is ThresholdedAutoencoder:
+        module.threshold.fill_(threshold)
     source = generator(1)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -56,6 +63,12 @@ def derived(module, criterion, x):
     return terms, [p.grad.clone() for p in module.parameters()]
 
 
+def threshold_of(criterion):
+    if getattr(criterion, "thresholds", False):
+        return threshold_of_weight(criterion.reg_weight, D)
+    return 0.0
+
+
 @pytest.mark.parametrize(("kind", "criterion"), CASES)
 @pytest.mark.parametrize(
     ("activation", "batch_norm"), list(product(ACTIVATIONS, (True, False)))
@@ -72,6 +85,7 @@ def test_gradients_are_autograd_s(kind, criterion, activation, batch_norm, linea
             linear_path=linear_path,
             dropout_rate=dropout_rate,
             hidden_dims=hidden_dims,
+            threshold=threshold_of(criterion),
         )
         expected = autograd(module, criterion, rows())
         got = derived(module, criterion, rows())
@@ -177,6 +191,8 @@ def test_what_was_not_derived_is_left_to_autograd(module, criterion):
         AETransformer(),
         RAETransformer(),
         SAETransformer(),
+        SAETransformer(reg_weight=1e-3, linear_path=None, dropout_rate=0.1),
+        SAETransformer(code_penalty="l1", reg_weight=1e-3),
     ],
 )
 def test_a_fit_is_the_same_with_and_without(estimator, small, quick, monkeypatch):
@@ -223,7 +239,9 @@ def test_a_callback_may_end_it_in_the_middle_of_training(small, quick, monkeypat
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("kind", "criterion"), CASES)
+@pytest.mark.parametrize(
+    ("kind", "criterion"), [case for case in CASES if not threshold_of(case[1])]
+)
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
 def test_gradients_on_a_gpu_are_those_on_the_cpu(kind, criterion, activation):
     module = make(kind, activation=activation, linear_path=True)

@@ -16,6 +16,7 @@ from skvae._criteria import PenalisedError, WeightedELBO
 from skvae._device import checked_precision
 from skvae._modules import ACTIVATIONS, VAE, Autoencoder, InputLinear, Linear
 from skvae._penalties import decoder_spectral
+from skvae._thresholds import ThresholdedAutoencoder
 
 D = 7
 ESTIMATORS = [VAETransformer, AETransformer, RAETransformer, SAETransformer]
@@ -24,6 +25,7 @@ CASES = [
     (VAE, WeightedELBO(0.3, D, free_bits=0.1)),
     (Autoencoder, PenalisedError(D)),
     (Autoencoder, PenalisedError(D, "l1", 0.2)),
+    (ThresholdedAutoencoder, PenalisedError(D, "soft_threshold", 0.2)),
     (Autoencoder, PenalisedError(D, "l2", 0.2, "l2", 0.2)),
     (Autoencoder, PenalisedError(D, "l2", 0.2, "gradient", 0.2)),
     (Autoencoder, PenalisedError(D, "l2", 0.2, "spectral", 0.2)),
@@ -172,7 +174,8 @@ def test_a_fit_learns_what_one_in_float32_learns(kind, digits):
         RAETransformer(decoder_penalty="gradient", dropout_rate=0.3),
         RAETransformer(decoder_penalty="gradient", activation="swiglu"),
         RAETransformer(decoder_penalty="spectral", activation="leaky_relu"),
-        SAETransformer(linear_path=None, weight_decay=0.1),
+        SAETransformer(linear_path=None, weight_decay=0.1, reg_weight=1e-3),
+        SAETransformer(code_penalty="l1"),
     ],
 )
 def test_every_kind_fits(estimator, small, quick):

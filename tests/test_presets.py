@@ -33,6 +33,8 @@ def test_presets_are_those_of_the_table(name):
         expected["kld_weight"] = WEIGHTS[name]
     elif name != "vanilla":
         expected["reg_weight"] = 1e-4
+    if name == "sae":
+        expected["code_penalty"] = "l1"
     assert {key: params[key] for key in expected} == expected
     assert PRESETS[name] == expected
 
