@@ -77,6 +77,8 @@ def collapse_advice(verdict: str, training: Training) -> str:
     silent = "The codes say nothing about the rows"
     remedy = 'warm up (kld_schedule="linear") or grant free_bits (0.1 nats per unit)'
     weight, first = training.kld_weight, training.first_weight
+    if training.free_nats > 0.0:
+        silent = "The codes say no more about the rows than free_bits grant"
     if first == 0.0:
         return f"{silent}, which are all the same."
     if verdict == UNTRAINED:
