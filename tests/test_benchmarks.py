@@ -18,6 +18,11 @@ from sklearn.model_selection import train_test_split
 
 from skvae._runs import RunError, read_run, write_failure
 
+# Networks without a start are not trained in a few epochs, and say so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 QUICK = ["model.hidden_dims=[16]", "model.max_epochs=2", "data.n_rows=300"]
 PICTURES = ("rate_distortion.png", "features.png", "latent.png")
 
