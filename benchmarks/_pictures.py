@@ -18,7 +18,7 @@ from skvae._runs import Run
 MARKERS = "osD^vP*X"
 MAX_LABELS = 20
 # Shares of the picture's width and height within which points lie on each other.
-COINCIDE = 0.01
+COINCIDE = 0.02
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -260,5 +260,7 @@ def _number_first(name: str) -> tuple:
 
 
 def _wrapped(title: str, width: int) -> str:
-    """Lines of at most ``width``; a number like 1e-05 stays whole."""
-    return "\n".join(textwrap.wrap(title, width, break_on_hyphens=False))
+    """Lines of about ``width`` that end at commas: names and numbers stay whole."""
+    spaced = title.replace(",", ", ")
+    whole = {"break_on_hyphens": False, "break_long_words": False}
+    return "\n".join(textwrap.wrap(spaced, width, **whole))

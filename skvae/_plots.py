@@ -129,9 +129,9 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     """An axis for these values, not for those far from all the others."""
     low, high = _inner_range(values)
     width = high - low
-    least, greatest = float(values.min()), float(values.max())
     if width > 0.0:
-        least, greatest = max(least, low - width), min(greatest, high + width)
+        values = values[(values >= low - width) & (values <= high + width)]
+    least, greatest = float(values.min()), float(values.max())
     margin = 0.05 * (greatest - least) or 0.5
     return least - margin, greatest + margin
 
