@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from skvae._plots import frame_points
 from skvae._runs import Run
 
 MARKERS = "osD^vP*X"
 MAX_LABELS = 20
+# Shares of the picture's width and height within which points lie on each other.
+COINCIDE = 0.02
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -40,20 +43,23 @@ def draw_rate_distortion(path: Path, runs: list[Run]) -> None:
     norm = _weight_norm([m["kld_weight"] for m in points])
     markers = _markers(points)
     handles = []
+    position = np.array([[m["rate"], m["mse"]] for m in points])
+    rings = _rings(position)
     for dim, marker in markers.items():
-        group = [m for m in points if dim in (None, m["latent_dim"])]
-        axis.scatter(
-            [m["rate"] for m in group],
-            [m["mse"] for m in group],
-            c=[max(m["kld_weight"], norm.vmin) for m in group],
-            norm=norm,
-            cmap="viridis",
-            marker=marker,
-            s=70,
-            edgecolors="black",
-            linewidths=0.6,
-            zorder=3,
-        )
+        group = [i for i, m in enumerate(points) if dim in (None, m["latent_dim"])]
+        for i in sorted(group, key=lambda i: -rings[i]):
+            axis.scatter(
+                *position[i],
+                c=[max(points[i]["kld_weight"], norm.vmin)],
+                norm=norm,
+                cmap="viridis",
+                marker=marker,
+                s=70 * (1 + rings[i]) ** 1.5,
+                edgecolors="black",
+                linewidths=0.6,
+                # Larger ones lie below: all of a heap are seen.
+                zorder=3 + 1 / (1 + rings[i]),
+            )
         if dim is not None:
             style = {"marker": marker, "markerfacecolor": "white", "linestyle": ""}
             label = f"{dim} unit{'s' * (dim > 1)}"
@@ -67,6 +73,7 @@ def draw_rate_distortion(path: Path, runs: list[Run]) -> None:
     )
     handles += _plain_lines(axis, runs)
     axis.margins(0.08)
+    _count_heaps(axis, position, rings)
     axis.grid(alpha=0.3)
     axis.set(
         xlabel="rate: KL from the prior (nats per row)",
@@ -78,6 +85,41 @@ def draw_rate_distortion(path: Path, runs: list[Run]) -> None:
     name = "kld_weight (0 in the lowest colour)" if zero else "kld_weight"
     figure.colorbar(ScalarMappable(norm, "viridis"), ax=axis, label=name)
     figure.savefig(path, dpi=120)
+
+
+def _heaps(position: np.ndarray) -> list[np.ndarray]:
+    """Indices of points (n, 2) that a picture shows in one place, heap by heap."""
+    width = np.ptp(position, axis=0)
+    unit = position / np.where(width > 0.0, width, 1.0)
+    left, heaps = np.arange(len(unit)), []
+    while len(left):
+        near = np.abs(unit[left] - unit[left[0]]).max(axis=1) <= COINCIDE
+        heaps.append(left[near])
+        left = left[~near]
+    return heaps
+
+
+def _rings(position: np.ndarray) -> np.ndarray:
+    """The number of every point within its heap: each is drawn as a wider ring."""
+    rings = np.zeros(len(position), int)
+    for heap in _heaps(position):
+        rings[heap] = np.arange(len(heap))
+    return rings
+
+
+def _count_heaps(axis, position: np.ndarray, rings: np.ndarray) -> None:
+    """Say how many runs lie in one place."""
+    for heap in _heaps(position):
+        if len(heap) > 1:
+            radius = 5.0 * (1 + rings[heap].max()) ** 0.75
+            axis.annotate(
+                f"{len(heap)} runs",
+                position[heap[0]],
+                xytext=(radius, radius),
+                textcoords="offset points",
+                fontsize=8,
+                zorder=5,
+            )
 
 
 def _weight_norm(weights: list[float]) -> LogNorm:
@@ -192,6 +234,7 @@ def draw_codes(path: Path, run: Run, title: str) -> None:
         f"{what} of {len(x)} held-out rows\n{_wrapped(title, 60)}", fontsize=10
     )
     axis.grid(alpha=0.3)
+    frame_points(axis, np.column_stack([x, y]))
     figure.savefig(path, dpi=120)
 
 
@@ -217,4 +260,7 @@ def _number_first(name: str) -> tuple:
 
 
 def _wrapped(title: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(title, width))
+    """Lines of about ``width`` that end at commas: names and numbers stay whole."""
+    spaced = title.replace(",", ", ")
+    whole = {"break_on_hyphens": False, "break_long_words": False}
+    return "\n".join(textwrap.wrap(spaced, width, **whole))

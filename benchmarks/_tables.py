@@ -16,17 +16,20 @@ SCALES = ("none", "centre", "standardise")
 def log_counts(counts, n_columns=2000):
     """Library-size normalised log counts of the most variable columns, dense.
 
-    Rows without a count are left out.
+    Rows without a count are left out. With ``n_columns=None`` they are of all columns,
+    as they are ordered, and sparse: dense they might not fit into memory.
     """
     counts = sparse.csr_matrix(counts, dtype=np.float64)
     counts = counts[counts.sum(axis=1).A1 > 0]
     counts = sparse.csr_matrix(counts.multiply(1e4 / counts.sum(axis=1)))
     counts.data = np.log1p(counts.data)
+    if n_columns is None:
+        return counts
     return counts[:, most_variable(counts, n_columns)].toarray()
 
 
 def most_variable(X, n_columns):
-    """Indices of the columns of largest variance, largest first; None is all."""
+    """Indices of the columns of largest variance, largest first."""
     X = sparse.csr_matrix(X, dtype=np.float64)
     variance = X.multiply(X).mean(axis=0).A1 - X.mean(axis=0).A1 ** 2
     return np.argsort(-variance)[:n_columns]
@@ -76,7 +79,11 @@ def load_table(
         X, y = log_counts(X, n_columns), None if y is None else y[filled]
     elif n_columns is not None:
         X = X[:, np.sort(most_variable(X, n_columns))]
-    X = X.astype(np.float32) / np.float32(divide_by)
+    X = X.astype(np.float32)
+    if sparse.issparse(X):
+        X.data /= np.float32(divide_by)  # a quotient would be in float64
+    else:
+        X /= np.float32(divide_by)
     kept = _kept(X.shape[0], y, unlabelled, n_rows)
     return X[kept], None if y is None else y[kept]
 

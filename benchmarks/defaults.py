@@ -2,7 +2,9 @@
 
     python benchmarks/defaults.py --data DIR
 
-For every table: the held-out score in nats per row, and the accuracy of 15 nearest
+For every table: the held-out score in nats per row (PCA's by ``pca_scorer``; that of
+``PCA.score``, whose noise is wrong where there are fewer rows than columns, behind it
+where it differs), and the accuracy of 15 nearest
 neighbours and of a logistic regression on the codes where there are labels, as means
 over splits; and the seconds that a fit takes. Features are standardised, log counts
 only centred. Without ``--data`` the tables that ship with scikit-learn are used; DIR
@@ -26,6 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAETransformer
+from skvae.metrics import pca_scorer
 
 SHIPPED = {
     "digits": load_digits,
@@ -110,7 +113,8 @@ def compare(name, X, y, seed, **params):
     seconds = time.perf_counter() - start
     row = {
         "k": k,
-        "pca": pca.score(X_test),
+        "pca": pca_scorer(pca, X_test),
+        "pca_own": pca.score(X_test),
         "vae": vae.score(X_test),
         "seconds": seconds,
         "epoch": vae.best_epoch_,
@@ -144,15 +148,18 @@ def line(name, r):
         f"{r[f'{kind}_pca']:.3f} / {r[f'{kind}_vae']:.3f}" if f"{kind}_pca" in r else ""
         for kind in ("knn", "logistic")
     )
+    pca = f"{r['pca']:.1f}"
+    if abs(r["pca_own"] - r["pca"]) > 0.05:
+        pca += f" ({r['pca_own']:.1f})"
     return (
-        f"| {name} | {r['rows']} x {r['columns']} | {r['k']:.0f} | {r['pca']:.1f} | "
+        f"| {name} | {r['rows']} x {r['columns']} | {r['k']:.0f} | {pca} | "
         f"{r['vae']:.1f} | {r['least']:+.2f} | {codes} | {r['seconds']:.1f} |"
     )
 
 
 HEADER = (
-    "| table | shape | units | PCA | VAE | least gain | neighbours PCA / VAE | "
-    "logistic PCA / VAE | seconds |\n|-|-|-|-|-|-|-|-|-|"
+    "| table | shape | units | PCA (its own score) | VAE | least gain | "
+    "neighbours PCA / VAE | logistic PCA / VAE | seconds |\n|-|-|-|-|-|-|-|-|-|"
 )
 
 

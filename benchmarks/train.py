@@ -2,6 +2,7 @@
 
     python benchmarks/train.py model=vae
     python benchmarks/train.py -m model.kld_weight=1e-5,1e-4 model.latent_dim=32,64
+    python benchmarks/train.py experiment=stage1_vae_sweep
 
 Configurations are in ``benchmarks/conf``. A run that fails says so in its ``error.txt``
 and does not stop the others of a sweep; the exit status is then 1.

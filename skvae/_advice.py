@@ -15,23 +15,29 @@ from ._verdicts import (
     UNTRAINED_RATE,
     Measured,
     Training,
+    is_collapsed,
 )
 
 # Learning rates above it are unusual for AdamW.
 HIGH_LR = 0.01
+DEFAULT_LR = 2e-3
 
 
 def advise(verdict: str, measured: Measured, training: Training) -> str:
     """What to change after a verdict."""
     if verdict == DIVERGED:
         return divergence_advice(training.lr)
+    m = measured
+    if verdict == UNTRAINED and not is_collapsed(
+        m.active_units, m.rate, m.shuffle_loss
+    ):
+        return f"The ELBO is {-m.gain:.3g} nats below PCA's: {_too_few(training)}."
     if verdict in (COLLAPSED, UNTRAINED):
         return collapse_advice(verdict, training)
     if verdict == NEARLY_DETERMINISTIC:
         return _nearly_deterministic(measured, training)
     if verdict == BELOW_LINEAR:
         return _below_linear(measured, training)
-    m = measured
     if verdict == STARVED:
         advice = (
             f"All units are active, and the weakest carries {m.weakest_kl:.2g} nats. "
@@ -66,8 +72,8 @@ def what_was_kept(
 def divergence_advice(lr: float) -> str:
     """What to do about a training that went off."""
     return (
-        "Training diverged: it ended farther from the rows than their mean is. Lower "
-        f"lr from {lr:.2g}, to a tenth say, and keep gradient_clip_val; or put a "
+        "Training diverged: it ended farther from the rows than their mean is. "
+        f"{_lower_lr(lr).capitalize()}, and keep gradient_clip_val; or put a "
         "StandardScaler in front if features are on very different scales."
     )
 
@@ -75,17 +81,25 @@ def divergence_advice(lr: float) -> str:
 def collapse_advice(verdict: str, training: Training) -> str:
     """What to do about silent codes, after ``judge_collapse``."""
     silent = "The codes say nothing about the rows"
-    remedy = 'warm up (kld_schedule="linear") or grant free_bits (0.1 nats per unit)'
+    remedy = 'warm up (kld_schedule="linear")'
+    if training.free_nats == 0.0:
+        remedy += " or grant free_bits (0.1 nats per unit)"
     weight, first = training.kld_weight, training.first_weight
+    if training.free_nats > 0.0:
+        silent = "The codes say no more about the rows than free_bits grant"
     if first == 0.0:
         return f"{silent}, which are all the same."
     if verdict == UNTRAINED:
         return (
             f"{silent} yet: a linear model of these rows has active units at this "
-            f"weight, and {training.n_steps} steps at lr={training.lr:.2g} are too few "
-            f"to get there: {_longer(training)}. Lowering kld_weight would not help."
+            f"weight, but {_too_few(training)}. Lowering kld_weight would not help."
         )
     lower = f"lower kld_weight from {weight:.2g}"
+    if training.far_below_threshold and training.lr > HIGH_LR:
+        return (
+            f"{silent}, though a linear model would have active units at this weight: "
+            f'{_lower_lr(training.lr)}, or start as PCA (linear_path="pca").'
+        )
     if training.far_below_threshold:
         return (
             f"{silent}, though a linear model would have active units at this weight: "
@@ -124,14 +138,11 @@ def _below_linear(measured: Measured, training: Training) -> str:
         return f"{worse}, by the weight:{about}"
     if training.lr > HIGH_LR:
         return (
-            f"{worse}, by the learning rate: lower lr from {training.lr:.2g}, to a "
-            'tenth say, or start as PCA (linear_path="pca").'
+            f"{worse}, by the learning rate: {_lower_lr(training.lr)}, or start as PCA "
+            '(linear_path="pca").'
         )
     if training.travel < ENOUGH_TRAVEL:
-        return (
-            f"{worse}: {training.n_steps} steps at lr={training.lr:.2g} are too few; "
-            f"{_longer(training)}."
-        )
+        return f"{worse}: {_too_few(training)}."
     return (
         f'{worse}, and more training will not mend that: start as PCA (linear_path="pca'
         '"), or make the network smaller (hidden_dims, dropout_rate).'
@@ -142,6 +153,19 @@ def _low_rate(measured: Measured) -> str:
     return (
         f"The rate is {measured.rate:.2g} nats, where a linear model of these rows has "
         f"{measured.expected_rate:.2g} at this weight"
+    )
+
+
+def _lower_lr(lr: float) -> str:
+    """To the default from far above it, and by steps from near it."""
+    target = f"the default, {DEFAULT_LR:g}," if lr > HIGH_LR else "a tenth"
+    return f"lower lr from {lr:.2g} to {target} say"
+
+
+def _too_few(training: Training) -> str:
+    return (
+        f"{training.n_steps} steps at lr={training.lr:.2g} are too few: "
+        f"{_longer(training)}"
     )
 
 

@@ -41,6 +41,7 @@ from ._training import (
     Settings,
     fit_model,
     linear_start,
+    note_training,
     start_model,
 )
 from ._validation import (
@@ -314,8 +315,12 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
                 if start is not None:
                     start = settings.family.for_new_rows(start, rows)
                 settings.family.calibrate(model, rows, None, start)
+                # A fit looked at other codes; nobody looks at those of a chunk.
+                model.codes = None
+                note_training(model, X, settings, stopped_early=False)
                 self._commit(model, X.dtype)
                 self._measure(X, streams)
+        self._advise(X)
         return self
 
     @public

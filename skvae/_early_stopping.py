@@ -49,6 +49,7 @@ class BestEpoch(Callback):
     def initialize(self):
         # Another callback may stop training before this one hears of its begin.
         self.best_epoch_ = 0
+        self.waited_ = 0
         self.checkpoint_ = None
         return self
 

@@ -92,14 +92,21 @@ def _draw_codes(figure, axis, model, X, labels) -> None:
         axis.scatter(*shown.T, **DOTS)
     else:
         _draw_labelled(figure, axis, shown, np.asarray(labels))
-    limits = [_limits(column) for column in shown.T]
+    frame_points(axis, shown)
     axis.set(
-        xlim=limits[0],
-        ylim=limits[1],
         xlabel=f"unit {widest[0]}",
         ylabel=f"unit {widest[-1]}",
         title="Codes of the winner: its two widest units",
     )
+
+
+def frame_points(axis, shown: np.ndarray) -> None:
+    """Frame points (n, 2) so that a few odd ones do not squeeze the others.
+
+    How many lie outside stands in a corner.
+    """
+    limits = [_limits(column) for column in shown.T]
+    axis.set(xlim=limits[0], ylim=limits[1])
     low, high = np.transpose(limits)
     n_outside = int(((shown < low) | (shown > high)).any(axis=1).sum())
     if n_outside:
@@ -122,9 +129,9 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     """An axis for these values, not for those far from all the others."""
     low, high = _inner_range(values)
     width = high - low
-    least, greatest = float(values.min()), float(values.max())
     if width > 0.0:
-        least, greatest = max(least, low - width), min(greatest, high + width)
+        values = values[(values >= low - width) & (values <= high + width)]
+    least, greatest = float(values.min()), float(values.max())
     margin = 0.05 * (greatest - least) or 0.5
     return least - margin, greatest + margin
 

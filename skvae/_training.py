@@ -108,7 +108,9 @@ class Model:
     model that training began at and left, calibrated, and ``components`` are those of
     the training rows, both in the net's units; ``codes`` says what codes are worth,
     where a fit looked. ``diverged``: training ended farther from the rows than their
-    mean is. ``split`` is what early stopping held out, for the next fit to hold out.
+    mean is; ``stopped_early``: for want of patience; ``lr`` and ``free_bits`` were
+    those of the last call. ``split`` is what early stopping held out, for the next fit
+    to hold out.
     """
 
     net: EpochNet
@@ -120,6 +122,9 @@ class Model:
     components: Components | None = None
     codes: Codes | None = None
     diverged: bool = False
+    lr: float = 0.0
+    stopped_early: bool = False
+    free_bits: float = 0.0
     best_epoch: int = 0
     split: "Split | None" = None
 
@@ -256,7 +261,7 @@ def fit_model(
     """Train a model on X, from ``previous``'s weights if given, and calibrate it."""
     family = settings.family
     model = start_model(X, settings, streams, feature_names)
-    net, own_scale = model.net, model.scale
+    net = model.net
     train_index, model.split = next_split(
         X.shape[0],
         settings.validation_fraction,
@@ -292,8 +297,8 @@ def fit_model(
                 family.set_start(net, start)
         kept = checksum(net.module_)
 
-    train_epochs(net, rows, valid, settings, streams, head, settle)
-    model.diverged = has_diverged(net, own_scale)
+    patience_ended = train_epochs(net, rows, valid, settings, streams, head, settle)
+    note_training(model, X, settings, patience_ended)
     if checksum(net.module_) != kept:
         # A callback left other weights (skorch's Checkpoint can load its best): they
         # are neither the linear start nor an epoch that anyone could name.
@@ -322,10 +327,11 @@ def train_epochs(
     streams: Streams,
     head: float,
     settle: Callable[[int], None],
-) -> None:
+) -> bool:
     """Train, and go back to the best epoch if rows are held out.
 
-    ``settle`` is given its number, and leaves the weights that are kept.
+    ``settle`` is given its number, and leaves the weights that are kept. Returns
+    whether patience with epochs that do not help ended it.
     """
     callbacks: list[tuple[str, Callback]] = []
     if settings.cosine:
@@ -358,6 +364,7 @@ def train_epochs(
     )
     # Moments of the optimiser are of no use to a finished fit, and twice its weights.
     net.optimizer_.state.clear()
+    return best is not None and best.waited_ >= best.patience
 
 
 def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
@@ -365,17 +372,30 @@ def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
     model.mean, model.scale = previous.mean, previous.scale
     model.start, model.components = previous.start, previous.components
     model.net.data_scale = previous.scale
+    model.net.n_steps_ = previous.net.n_steps_
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
     model.net.criterion_.load_state_dict(previous.net.criterion_.state_dict())
     settings.family.retune(model.net, previous.scale)
 
 
-def has_diverged(net: EpochNet, scale: float) -> bool:
-    """Whether the last epoch was farther from rows of this scale than their mean is."""
-    # A callback may have stopped training before an epoch had a loss.
+def note_training(model: Model, X, settings: Settings, stopped_early: bool) -> None:
+    """Keep what a verdict will ask of the training that has just ended."""
+    model.diverged = has_diverged(model, X)
+    model.lr, model.stopped_early = settings.lr, stopped_early
+    model.free_bits = getattr(settings.family, "free_bits", 0.0)
+
+
+def has_diverged(model: Model, X) -> bool:
+    """Whether the last epoch was farther from its rows X than the model's mean is."""
     name = "train_recon_loss"
-    errors = [row[name] for row in net.history if name in row]
-    return bool(errors and errors[-1] > DIVERGED * max(scale, net.data_scale) ** 2)
+    errors = [row[name] for row in model.net.history if name in row]
+    error = errors[-1] if errors else 0.0  # a callback may have ended it before
+    if not error > DIVERGED * model.scale**2:
+        return False
+    # Training that goes on may have met rows of other units, or far away.
+    mean, variance = column_moments(X)
+    own = variance.mean() + np.square(mean - model.mean).mean()
+    return bool(error > DIVERGED * own)
 
 
 def head_start(n_active: int, shape: tuple, n_train: int) -> float:

@@ -164,9 +164,12 @@ def judge(
     )
     if silent:
         return judge_collapse(training)
+    worse = m.gain < -max(CLEARLY_WORSE, STANDARD_ERRORS * m.gain_error)
+    if worse and training.travel < LITTLE_TRAVEL:
+        return UNTRAINED
     if m.beta < TOO_LITTLE_BETA or m.noise_share < NO_NOISE:
         return NEARLY_DETERMINISTIC
-    if m.gain < -max(CLEARLY_WORSE, STANDARD_ERRORS * m.gain_error):
+    if worse:
         return BELOW_LINEAR
     # As many units as features can hold the rows as they are.
     room = m.latent_dim < m.n_features

@@ -166,7 +166,9 @@ class Diagnosis:
         ELBO of these rows in probabilistic PCA with as many units, nats per row. Fitted
         to the training rows, where fitting began at it (``linear_path="pca"``);
         otherwise to these rows, each fifth of them scored by a model of the others, of
-        at most half as many units as features. NaN where there is too little to fit.
+        at most half as many units as features, which is no comparison where they are of
+        another distribution than the training rows. NaN where there is too little to
+        fit.
     expected_rate : float
         Rate of the optimal linear model of these rows at this weight, nats per row;
         infinite at a weight of 0.
@@ -305,8 +307,9 @@ def diagnose(estimator, X) -> Diagnosis:
     - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats, or a
       tenth of the rate, when rows exchange their codes, or the rate is what free bits
       grant where a linear model has no active unit.
-    - "untrained": the same, where a linear model has active units at this weight and
-      training was short: steps times learning rate is under 0.1.
+    - "untrained": the same where a linear model has active units at this weight, or an
+      ELBO clearly below its, when training was short: steps times learning rate is
+      under 0.1.
     - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
       beside the variance of the training rows.
     - "worse than linear": the ELBO is more than a nat, and more than two standard

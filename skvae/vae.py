@@ -31,6 +31,8 @@ from .exceptions import PosteriorCollapseWarning
 
 # Prior probability, in the score, that a row is one for the linear start to explain.
 ODD_SHARE = 0.01
+# Rows that a warning asks linear theory of.
+THEORY_ROWS = 2048
 
 
 class VAETransformer(BaseAutoencoder):
@@ -321,11 +323,11 @@ class VAETransformer(BaseAutoencoder):
         return Training(
             kld_weight=float(self.kld_weight_),
             first_weight=first_weight,
-            lr=float(self.lr),
+            lr=self._model.lr,
             n_steps=self.net_.n_steps_,
-            stopped_early=self.n_iter_ < self.max_epochs,
+            stopped_early=self._model.stopped_early,
             diverged=self._model.diverged,
-            free_nats=float(self.free_bits) * self.module_.latent_dim,
+            free_nats=self._model.free_bits * self.module_.latent_dim,
         )
 
     def _advise(self, X):
@@ -333,10 +335,13 @@ class VAETransformer(BaseAutoencoder):
         codes, free = self._model.codes, float(self.free_bits) * self.latent_dim
         if codes is None or self._model.diverged:
             return
-        # Theory takes a decomposition: ask it where the codes look odd.
+        # Theory takes a decomposition: ask it where the codes look odd, of some rows.
         if not is_collapsed(*codes, free, 0):
             return
-        largest = spectrum(X, 1, np.random.RandomState(0)).eigenvalues.max(initial=0.0)
+        n_rows = X.shape[0]
+        some = np.linspace(0, n_rows - 1, min(n_rows, THEORY_ROWS)).round().astype(int)
+        found = spectrum(X[some], 1, np.random.RandomState(0))
+        largest = found.eigenvalues.max(initial=0.0)
         training = self._training(weight_of_noise(largest, self.n_features_in_))
         n_expected = int(self.kld_weight_ < training.first_weight)
         if largest > 0.0 and is_collapsed(*codes, free, n_expected):

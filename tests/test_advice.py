@@ -3,11 +3,13 @@ import re
 import warnings
 
 import pytest
+from scipy.linalg import LinAlgWarning
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._advice import advise, collapse_advice, divergence_advice
 from skvae._verdicts import VERDICTS, Measured, Training
 from skvae.exceptions import DivergenceWarning, PosteriorCollapseWarning
+from skvae.inspection import diagnose
 
 MEASURED = Measured(
     active_units=4,
@@ -29,7 +31,7 @@ TRAINING = Training(kld_weight=0.02, first_weight=0.03, lr=2e-3, n_steps=600)
 @pytest.mark.parametrize(
     ("verdict", "beta", "parts"),
     [
-        ("diverged", 1.0, ["Lower lr from 0.002, to a tenth"]),
+        ("diverged", 1.0, ["Lower lr from 0.002 to a tenth"]),
         ("collapsed", 1.0, ["lower kld_weight from 0.02", "kld_schedule", "free_bits"]),
         ("untrained", 1.0, ["600 steps at lr=0.002 are too few", "max_epochs"]),
         ("nearly deterministic", 0.05, ["Raise kld_weight from 0.02 towards 0.005"]),
@@ -134,3 +136,50 @@ def test_pca_that_is_best_is_no_divergence(wine, quick, recwarn):
     vae = VAETransformer(**{**quick, "max_epochs": 20}).fit(wine)
     assert vae.best_epoch_ == 0
     assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    "Estimator", [AETransformer, RAETransformer, SAETransformer, VAETransformer]
+)
+def test_divergence_on_a_chunk_is_no_secret_and_does_not_stick(
+    Estimator, digits, quick
+):
+    model = Estimator(**quick, lr=100.0, linear_path=None)
+    with warnings.catch_warnings():  # of a mixture of such codes
+        warnings.simplefilter("ignore", LinAlgWarning)
+        with pytest.warns(DivergenceWarning, match="Lower lr from 1e"):
+            model.partial_fit(digits[:600])
+    assert model._model.diverged
+    model = Estimator(**quick, lr=100.0)
+    with pytest.warns(DivergenceWarning):
+        model.fit(digits[:600])
+    model.set_params(lr=1e-3).partial_fit(digits[:600])
+    assert not model._model.diverged
+
+
+def test_rows_that_have_moved_are_no_divergence(digits, quick, recwarn):
+    """A warm start and a chunk far from the rows before: others are as far away."""
+    vae = VAETransformer(**quick, warm_start=True).fit(digits)
+    vae.fit(digits + 5.0)
+    vae.partial_fit(digits - 7.0)
+    assert DivergenceWarning not in [warning.category for warning in recwarn.list]
+
+
+def test_a_learning_rate_that_silences_codes_is_named(digits, quick):
+    params = {**quick, "max_epochs": 30, "lr": 1.0, "linear_path": None}
+    vae = VAETransformer(**params)
+    with pytest.warns((PosteriorCollapseWarning, DivergenceWarning), match="ower lr"):
+        vae.fit(digits[:600])
+    vae.set_params(lr=2e-3, max_epochs=60).fit(digits[:600])
+    assert vae._model.codes.shuffle_loss > 1.0
+
+
+def test_what_training_was_is_not_what_parameters_say_now(digits, quick):
+    vae = VAETransformer(**{**quick, "max_epochs": 8}, warm_start=True).fit(digits)
+    before = repr(diagnose(vae, digits[:300]))
+    steps = vae._training(1.0).n_steps
+    vae.set_params(lr=100.0, free_bits=50.0, max_epochs=500)
+    assert repr(diagnose(vae, digits[:300])) == before
+    vae.set_params(lr=2e-3, free_bits=0.0, max_epochs=8).fit(digits)
+    assert vae._training(1.0).n_steps == 2 * steps
+    assert not vae._training(1.0).stopped_early

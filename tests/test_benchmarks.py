@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from itertools import product
 from types import SimpleNamespace
 
 import hydra
@@ -14,9 +15,16 @@ import numpy as np
 import pytest
 import yaml
 from matplotlib.image import imread
+from scipy import sparse
 from sklearn.model_selection import train_test_split
 
 from skvae._runs import RunError, read_run, write_failure
+from skvae.presets import SWEEP
+
+# Networks without a start are not trained in a few epochs, and say so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
 
 QUICK = ["model.hidden_dims=[16]", "model.max_epochs=2", "data.n_rows=300"]
 PICTURES = ("rate_distortion.png", "features.png", "latent.png")
@@ -205,6 +213,94 @@ def test_a_failure_is_written_down(tmp_path, train, overrides, message):
         train(tmp_path / "run", *overrides)
     with pytest.raises(RunError, match=f"training failed: .*{message}"):
         read_run(tmp_path / "run")
+
+
+OLD_NAMES = {
+    "ae_stage1_vae": "vae",
+    "ae_stage1_beta_vae": "vae_beta",
+    "ae_stage1_lightweight_vae": "vae_lightweight",
+    "ae_stage1_ae": "ae",
+    "ae_stage1_rae": "rae",
+    "ae_stage1_sae": "sae",
+}
+
+
+def composed(benchmarks, *overrides):
+    conf = str(benchmarks / "conf")
+    with hydra.initialize_config_dir(conf, version_base="1.3"):
+        return hydra.compose("config", overrides)
+
+
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_names_of_the_old_code_base(benchmarks, name):
+    own = composed(benchmarks, f"model={OLD_NAMES[name]}")
+    assert composed(benchmarks, f"model={name}").model == own.model
+    experiment = composed(benchmarks, "experiment=stage1_ae", f"model={name}")
+    assert experiment.model == own.model
+
+
+def test_the_experiment_has_a_model_of_its_own(benchmarks):
+    found = composed(benchmarks, "experiment=stage1_ae").model
+    assert found == composed(benchmarks, "model=ae_stage1_vae").model
+
+
+def sweep(folder, benchmarks, *arguments):
+    """Configurations of the runs of a command line."""
+    command = [sys.executable, str(benchmarks / "train.py"), *arguments, *QUICK]
+    command += ["model.max_epochs=1", "data.n_rows=60", "hydra.sweep.dir=runs"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return [read_run(at).config for at in (folder / "runs").glob("*/")]
+
+
+def test_the_sweep_of_the_old_code_base(tmp_path, benchmarks):
+    """Sixteen runs, without -m."""
+    configs = sweep(tmp_path, benchmarks, "experiment=stage1_vae_sweep")
+    grid = [(c["model"]["kld_weight"], c["model"]["latent_dim"]) for c in configs]
+    expected = product(SWEEP["kld_weight"], SWEEP["latent_dim"])
+    assert sorted(grid) == sorted(expected)
+
+
+def test_a_grid_over_models_of_the_old_code_base(tmp_path, benchmarks):
+    models = "model=ae_stage1_vae,ae_stage1_beta_vae"
+    configs = sweep(tmp_path, benchmarks, "-m", models, "model.latent_dim=64,128")
+    grid = [(c["model"]["kld_weight"], c["model"]["latent_dim"]) for c in configs]
+    assert sorted(grid) == [(1e-5, 64), (1e-5, 128), (1e-3, 64), (1e-3, 128)]
+
+
+@pytest.mark.parametrize("scale", ["none", "standardise"])
+def test_a_table_of_all_genes_is_never_densified(tmp_path, train, monkeypatch, scale):
+    rng = np.random.RandomState(0)
+    counts = sparse.random_array((400, 3000), density=0.02, format="csr", rng=rng)
+    counts.data = np.ceil(9.0 * counts.data)
+    path = tmp_path / "counts.npz"
+    parts = {name: getattr(counts, name) for name in ("data", "indices", "indptr")}
+    np.savez(path, **parts, shape=counts.shape, y=np.arange(400) % 2)
+    largest = []
+
+    def watched(X, *args, **kwargs):
+        largest.append(X.shape[0])
+        return original(X, *args, **kwargs)
+
+    for kind in (sparse.csr_array, sparse.csr_matrix):
+        original = kind.toarray
+        monkeypatch.setattr(kind, "toarray", watched)
+    for bound in ("_runs.chunk_rows", "_rows.chunk_rows", "_calibration.rows_at_once"):
+        monkeypatch.setattr(f"skvae.{bound}", lambda width: 50)
+    metrics = train(
+        tmp_path / "run",
+        "data=pbmc3k",
+        f"data.path={path}",
+        "data.n_columns=null",
+        "data.label_names=null",
+        "data.unlabelled=null",
+        f"data.scale={scale}",
+        "model.hidden_dims=[16]",
+        "model.max_epochs=1",
+    )
+    assert metrics["n_features"] == 3000
+    # Minibatches, and chunks of 50: not the 320 rows of training, nor the 80 others.
+    assert max(largest) <= 128
+    assert 80 not in largest
 
 
 def test_without_hydra_the_extra_is_named(scripts, monkeypatch):

@@ -9,6 +9,10 @@ from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae import _continued as continued
 from skvae._continued import APPLIED, PARTIAL_FIT, REFUSED, UNUSED, WARM_START
 
+# Networks without a start are not trained in three epochs.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
 ESTIMATORS = (VAETransformer, AETransformer, RAETransformer, SAETransformer)
 EVERY = [
     (Estimator, name)

@@ -5,6 +5,12 @@ import json
 import pytest
 import torch
 
+# A few epochs of a network without a start train nothing, and say so.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning"),
+    pytest.mark.filterwarnings("ignore:X looks like counts"),
+]
+
 
 @pytest.fixture(scope="module")
 def inference(benchmarks):

@@ -294,6 +294,7 @@ def test_a_fit_that_no_epoch_improved_says_so(tmp_path, capsys, flags, start):
     assert told in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_presets_and_widths(tmp_path, digits, capsys):
     np.savez(tmp_path / "x.npz", X=digits[:90], feature_names=range(64))
     path, model = str(tmp_path / "x.npz"), str(tmp_path / "m.joblib")
@@ -316,6 +317,7 @@ def test_presets_and_widths(tmp_path, digits, capsys):
     assert "--preset rae is of RAETransformer" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_search_takes_the_presets_of_a_vae(table, tmp_path, capsys):
     start = ["search", table, "-o", str(tmp_path / "p.png"), "--jobs", "1", *QUICK]
     start += ["--hidden-dims", "8", "--folds", "2"]

@@ -5,6 +5,11 @@ from sklearn.model_selection import ParameterGrid
 import skvae
 from skvae.presets import ESTIMATORS, PRESETS, SWEEP
 
+# Networks without a start are not trained in a few epochs, and say so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 TABLE = {
     "standard": ((2048, 1024, 512), 64, 0.1, "gelu"),
     "beta": ((4096, 2048, 1024, 512), 128, 0.15, "gelu"),

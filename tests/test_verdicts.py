@@ -86,6 +86,15 @@ def test_what_collapse_comes_from(weight, n_steps, verdict):
     assert judge(silent, training) == verdict
 
 
+def test_short_training_is_to_blame_before_the_weight():
+    """Of an ELBO below PCA's, whatever beta is; not where training began at PCA."""
+    short = TRAINING._replace(n_steps=10)
+    for numbers in ({"beta": 1e-3}, {"beta": 1.0}, {"noise_share": 1e-8}):
+        few = MEASURED._replace(**numbers)
+        assert judge(few._replace(gain=-30.0), short) == "untrained"
+        assert judge(few, short) != "untrained"
+
+
 def test_what_free_bits_grant_says_nothing():
     """Where a linear model has no unit, a rate that free bits pay for is no code."""
     training = TRAINING._replace(kld_weight=5.0, free_nats=1.0)
