@@ -14,6 +14,7 @@ from sklearn.model_selection import ShuffleSplit
 from sklearn.utils import _safe_indexing
 
 from ._advice import what_was_kept
+from ._counts import warn_if_counts
 from ._files import (
     WRITABLE,
     Table,
@@ -95,6 +96,9 @@ def _read(args) -> Table:
     )
     if table.left_out:
         print(f"left out, not numbers: {some(table.left_out)}")
+    if not getattr(args, "no_scale", True):
+        # Standardised, they are no whole numbers, and no estimator would see it.
+        warn_if_counts(table.X)
     return table
 
 

@@ -91,10 +91,12 @@ def collapse_advice(verdict: str, training: Training) -> str:
         return f"{silent}, which are all the same."
     if verdict == UNTRAINED:
         return (
-            f"{silent} yet: a linear model of these rows has active units at this "
-            f"weight, but {_too_few(training)}. Lowering kld_weight would not help."
+            f"{silent} yet, though a linear model's would: {_too_few(training)}. "
+            "Lowering kld_weight would not help."
         )
     lower = f"lower kld_weight from {weight:.2g}"
+    if training.fitted:
+        lower = f"set kld_weight to a number below {weight:.2g}"
     if training.far_below_threshold and training.lr > HIGH_LR:
         return (
             f"{silent}, though a linear model would have active units at this weight: "

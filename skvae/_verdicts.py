@@ -66,13 +66,15 @@ class Training(NamedTuple):
     """What a fit was trained with, and how it ended.
 
     ``first_weight`` is the one below which a linear model of the rows has an active
-    unit, 0 if they are all the same; ``free_nats`` those of the KL that cost nothing.
+    unit, 0 if they are all the same; ``fitted`` says that the weight follows the noise;
+    ``free_nats`` are those of the KL that cost nothing.
     """
 
     kld_weight: float
     first_weight: float
     lr: float
     n_steps: int
+    fitted: bool = False
     stopped_early: bool = False
     diverged: bool = False
     free_nats: float = 0.0
@@ -143,9 +145,12 @@ def judge_collapse(training: Training) -> str:
     """What silent codes come from: the weight, or too little training."""
     if training.diverged:
         return DIVERGED
-    # Where the weight forbids units, more training would bring none.
-    short = training.travel < LITTLE_TRAVEL and training.far_below_threshold
-    return UNTRAINED if short else COLLAPSED
+    # Where the weight forbids units, more training would bring none; one that is fitted
+    # falls with the noise.
+    allowed = training.fitted or training.far_below_threshold
+    if training.first_weight == 0.0:  # rows that are all the same
+        return COLLAPSED
+    return UNTRAINED if training.travel < LITTLE_TRAVEL and allowed else COLLAPSED
 
 
 def judge(

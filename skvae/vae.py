@@ -325,6 +325,7 @@ class VAETransformer(BaseAutoencoder):
             first_weight=first_weight,
             lr=self._model.lr,
             n_steps=self.net_.n_steps_,
+            fitted=self._fixed_weight() is None,
             stopped_early=self._model.stopped_early,
             diverged=self._model.diverged,
             free_nats=self._model.free_bits * self.module_.latent_dim,

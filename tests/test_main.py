@@ -481,3 +481,15 @@ def test_help_is_quick_and_says_how_to_read_the_numbers():
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "nats per row" in out
     assert "lower kld_weight" in out
+
+
+@pytest.mark.filterwarnings("default")
+def test_counts_are_told_before_they_are_standardised(tmp_path, capsys, rng):
+    mean = np.exp(rng.normal(0.0, 1.5, 60))
+    counts = rng.poisson(rng.gamma(1.0, mean, (120, 60)))
+    np.save(tmp_path / "counts.npy", counts)
+    np.save(tmp_path / "logs.npy", np.log1p(counts))
+    for name, n_warnings in (("counts", 1), ("logs", 0)):
+        arguments = ["fit", f"{tmp_path / name}.npy", "-o", f"{tmp_path / name}.joblib"]
+        assert main([*arguments, "--max-epochs", "1"]) == 0
+        assert capsys.readouterr().err.count("looks like counts") == n_warnings

@@ -40,6 +40,11 @@ def anomaly():
         yield
 
 
+# Two epochs are no training, and a network without a start says so.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 AMBIENT = {
     "float64": float64,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
