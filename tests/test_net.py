@@ -175,7 +175,8 @@ def test_diverging_partial_fit_loses_nothing(small, quick):
 def test_verbose_prints_a_line_an_epoch(small, quick, capsys):
     VAETransformer(**quick, verbose=1).fit(small)
     lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 2 + 3
+    assert len(lines) == 2 + 3 + 1
+    assert "was kept" in lines[-1]
     VAETransformer(**quick).fit(small)
     assert capsys.readouterr().out == ""
 
