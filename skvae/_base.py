@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
@@ -20,14 +19,10 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
 from ._advice import divergence_advice, what_was_kept
-from ._callbacks import (
-    PREFIX,
-    callback_params,
-    checked_callbacks,
-    set_callback_params,
-)
+from ._callbacks import CallbackParams, checked_callbacks
 from ._continued import check_same_architecture, going_on
 from ._device import checked_precision, inference_dtype, resolve_device
+from ._history import epoch_row
 from ._modules import ACTIVATIONS, Autoencoder
 from ._net import EpochNet, train
 from ._rows import Rows, chunk_rows, stacked
@@ -56,36 +51,6 @@ from ._warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
 
-_HISTORY_KEYS = (
-    "epoch",
-    *(
-        f"{rows}_{term}_loss".replace("__", "_")
-        for rows in ("train", "valid")
-        for term in ("", "recon", "kl", "free_bits", "reg", "decoder")
-    ),
-    "valid_elbo",
-    "kld_weight",
-    "dur",
-)
-# What skorch and early stopping note for themselves.
-_NOT_OF_AN_EPOCH = (
-    "batches",
-    "train_batch_count",
-    "valid_batch_count",
-    "train_loss_best",
-    "valid_loss_best",
-    "valid_objective",
-)
-
-
-def _epoch_row(row: dict) -> dict:
-    """A row of skorch's history: our columns, then what callbacks recorded."""
-    others = [key for key in row if key not in _HISTORY_KEYS + _NOT_OF_AN_EPOCH]
-    names = {"dur": "epoch_time"}
-    return {
-        names.get(key, key): row[key] for key in (*_HISTORY_KEYS, *others) if key in row
-    }
-
 
 @contextmanager
 def _unchanged_on_failure(estimator):
@@ -99,7 +64,9 @@ def _unchanged_on_failure(estimator):
         raise
 
 
-class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class BaseAutoencoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackParams
+):
     """Fitting, coding and reconstructing, for every autoencoder of the package.
 
     Subclasses define ``__init__`` with the parameters that are constrained here and
@@ -130,51 +97,6 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
-
-    def get_params(self, deep=True):
-        """Get the parameters, with those of the callbacks.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to give ``callbacks__NAME`` and ``callbacks__NAME__PARAM``, too:
-            every callback by the name that skorch gives it, and its parameters.
-
-        Returns
-        -------
-        params : dict
-        """
-        params = super().get_params(deep=False)
-        return {**params, **callback_params(params["callbacks"])} if deep else params
-
-    def set_params(self, **params):
-        """Set parameters, those of callbacks as ``callbacks__NAME__PARAM``.
-
-        Parameters
-        ----------
-        **params : dict
-            ``callbacks__NAME`` replaces a callback, and None switches it off.
-
-        Returns
-        -------
-        self : object
-
-        Raises
-        ------
-        ValueError
-            If there is no such parameter or callback.
-        """
-        own = {k: v for k, v in params.items() if not k.startswith(PREFIX)}
-        super().set_params(**own)
-        of_callbacks = {
-            key.removeprefix(PREFIX): value
-            for key, value in params.items()
-            if key.startswith(PREFIX)
-        }
-        if of_callbacks:
-            callbacks = getattr(self, "callbacks", None)
-            self.callbacks = set_callback_params(callbacks, of_callbacks)
-        return self
 
     @classmethod
     def from_preset(cls, name, **overrides):
@@ -518,7 +440,7 @@ class BaseAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self.scale_ = model.scale
         self.best_epoch_ = model.best_epoch
         new = model.net.history[len(known) :]
-        self.history_: list[dict] = known + [_epoch_row(row) for row in new]
+        self.history_: list[dict] = known + [epoch_row(row) for row in new]
         self.n_iter_ = len(self.history_)
 
     # -- applying ----------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
 
 PREFIX = "callbacks__"
@@ -107,3 +108,52 @@ def set_callback_params(callbacks: Sequence | None, params: dict[str, Any]) -> l
         else:
             callback.set_params(**values)
     return changed
+
+
+class CallbackParams(BaseEstimator):
+    """An estimator whose parameters include those of its ``callbacks``."""
+
+    def get_params(self, deep=True):
+        """Get the parameters, with those of the callbacks.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to give ``callbacks__NAME`` and ``callbacks__NAME__PARAM``, too:
+            every callback by the name that skorch gives it, and its parameters.
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep=False)
+        return {**params, **callback_params(params["callbacks"])} if deep else params
+
+    def set_params(self, **params):
+        """Set parameters, those of callbacks as ``callbacks__NAME__PARAM``.
+
+        Parameters
+        ----------
+        **params : dict
+            ``callbacks__NAME`` replaces a callback, and None switches it off.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter or callback.
+        """
+        own = {k: v for k, v in params.items() if not k.startswith(PREFIX)}
+        super().set_params(**own)
+        of_callbacks = {
+            key.removeprefix(PREFIX): value
+            for key, value in params.items()
+            if key.startswith(PREFIX)
+        }
+        if of_callbacks:
+            callbacks = getattr(self, "callbacks", None)
+            self.callbacks = set_callback_params(callbacks, of_callbacks)
+        return self
