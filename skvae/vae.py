@@ -174,7 +174,7 @@ class VAETransformer(BaseAutoencoder):
 
     See Also
     --------
-    sklearn.decomposition.PCA : The linear model; its ``score`` compares with this one.
+    skvae.metrics.pca_scorer : The likelihood of the linear model, a scikit-learn PCA.
     skvae.metrics.elbo_scorer : The scorer for a search.
     skvae.inspection.diagnose : What a fit made of its units, and what to change.
 
@@ -389,7 +389,8 @@ class VAETransformer(BaseAutoencoder):
 
         ``E_q ln p(x | z) - KL(q(z | x) || p(z))`` with the calibrated decoder and
         beta = 1: a lower bound of the log-likelihood, comparable across ``kld_weight``,
-        ``latent_dim``, architectures and with ``PCA.score_samples``.
+        ``latent_dim``, architectures and with probabilistic PCA
+        (:func:`skvae.metrics.pca_scorer`).
 
         The expectation is a cubature of 32 to 128 antithetic points, the same for every
         row: deterministic. Up to 64 units it is exact where the decoder is linear, and

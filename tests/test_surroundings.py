@@ -152,7 +152,7 @@ def test_a_fitted_model_is_applied_in_any_state(ambient, X, expected):
             np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
-@pytest.mark.parametrize("ambient", ["float64", "autocast", "inference_mode", "device"])
+@pytest.mark.parametrize("ambient", AMBIENT)
 def test_sparse_rows_and_wide_layers(ambient):
     generator = np.random.RandomState(0)
     X = sparse.random_array((60, 1200), density=0.05, format="csr", rng=generator)
