@@ -25,7 +25,11 @@ from ._modules import Autoencoder
 from ._net import EpochNet, build_net, cosine_schedule, train
 from ._rows import Rows
 from ._seeds import Streams
-from ._validation import warn_if_badly_scaled, warn_if_many_constant
+from ._validation import (
+    refuse_underflow,
+    warn_if_badly_scaled,
+    warn_if_many_constant,
+)
 
 VALIDATION_BLOCKS = 4
 # Squared error over the variance of the rows: an untrained network, which draws codes
@@ -206,6 +210,7 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
             "X has values so large that their variance overflows; divide X by its "
             "largest absolute value, or put a StandardScaler in front."
         )
+    refuse_underflow(X, variance)
     warn_if_badly_scaled(variance, feature_names)
     warn_if_many_constant(variance)
     warn_if_counts(X)

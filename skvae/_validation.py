@@ -12,6 +12,8 @@ from ._warn import warn_user
 # A column whose standard deviation is this many times the median column's decides the
 # fit alone.
 BAD_SCALING_RATIO = 1000.0
+# Squares of smaller numbers are 0, or have lost their digits.
+SMALLEST_SQUARED = 1e-150
 # Share of constant columns from which on they are worth a word: images have a tenth to
 # a quarter of them, tables of single cells half.
 MANY_CONSTANT = 0.4
@@ -84,6 +86,24 @@ def float_dtypes(X) -> list[type]:
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf" and dtype.itemsize <= 2:
         return [np.float32, np.float64]
     return [np.float64, np.float32]
+
+
+def refuse_underflow(X, variance: np.ndarray) -> None:
+    """Refuse values that differ, and whose squares do not.
+
+    Raises
+    ------
+    ValueError
+        If their variance underflows: the table would be taken for a constant one.
+    """
+    if variance.any():
+        return
+    least, largest = X.min(), X.max()
+    if least != largest and max(-least, largest) < SMALLEST_SQUARED:
+        raise ValueError(
+            "X has values so small that their variance underflows; divide X by its "
+            "largest absolute value, or put a StandardScaler in front."
+        )
 
 
 def warn_if_badly_scaled(variance: np.ndarray, feature_names=None) -> None:

@@ -320,6 +320,20 @@ def test_codes_that_overflow_say_so(rng, quick):
         vae.inverse_transform(np.full((2, 3), 3e38, np.float32))
 
 
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_small_units_do_not_underflow_in_silence(rng, quick, as_sparse):
+    """1e-200 differs from row to row; its square is 0 in all of them."""
+    X = np.abs(rng.randn(80, 10))
+    for unit in (1e-140, 1e-30):
+        score = AETransformer(**quick).fit(unit * X).score(unit * X) / unit**2
+        assert score == pytest.approx(AETransformer(**quick).fit(X).score(X), 1e-3)
+    tiny = sparse.csr_array(1e-200 * X) if as_sparse else 1e-200 * X
+    with pytest.raises(ValueError, match="variance underflows"):
+        VAETransformer(**quick).fit(tiny)
+    # but what is the same everywhere is a constant, however small
+    assert VAETransformer(**quick).fit(np.full((9, 3), 1e-200)).scale_ == 1.0
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_large_units_do_not_overflow_the_error(rng, quick, kind):
     X = rng.randn(80, 10).astype(kind)
