@@ -11,12 +11,13 @@ with scikit-learn.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from typing import NamedTuple
 
 import torch
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import LibController, ThreadpoolController
 from torch import nn
 
 # Multiplications, of what is done at once, that keep a thread busy for milliseconds.
@@ -26,10 +27,10 @@ OVERRIDE = "SKVAE_NUM_THREADS"
 
 
 class _Bounds(threading.local):
-    """Threads that the caller of the outermost entry allows, by library."""
+    """Threads that the caller of the outermost entry allows: torch's and OpenMP's."""
 
     torch: int | None = None
-    others: dict[str, int]
+    openmp: list[int]
 
 
 _bounds = _Bounds()
@@ -64,7 +65,7 @@ def entry_policy() -> Iterator[None]:
         with threads_worth(0):
             yield
         return
-    _bounds.torch, _bounds.others = torch.get_num_threads(), _threads_of_others()
+    _bounds.torch, _bounds.openmp = torch.get_num_threads(), _openmp_threads()
     try:
         with threads_worth(0):
             yield
@@ -75,14 +76,17 @@ def entry_policy() -> Iterator[None]:
 @contextmanager
 def threads_worth(work: int) -> Iterator[None]:
     """Use the threads inside that so many multiplications at once are worth."""
-    before, n_threads = torch.get_num_threads(), worthwhile_threads(work)
-    others = _threads_of_others() if _bounds.torch is None else _bounds.others
-    limits = {api: min(bound, n_threads) for api, bound in others.items()}
+    n_threads = worthwhile_threads(work)
+    before, openmp = torch.get_num_threads(), _openmp_threads()
+    inside = _bounds.torch is not None
     torch.set_num_threads(min(_bounds.torch or before, n_threads))
+    _set_openmp(min(n, n_threads) for n in (_bounds.openmp if inside else openmp))
+    _blas.add(n_threads)
     try:
-        with _other_libraries().limit(limits=limits):
-            yield
+        yield
     finally:
+        _blas.remove(n_threads)
+        _set_openmp(openmp)
         torch.set_num_threads(before)
 
 
@@ -97,20 +101,71 @@ def threads_for(
     return threads_worth((3 if trains else 1) * n_weights * n_rows)
 
 
+# -- NumPy, SciPy, scikit-learn --------------------------------------------------------
+
+
+class _Libraries(NamedTuple):
+    """Those whose number of threads is the process's, and the calling thread's."""
+
+    blas: list[LibController]
+    openmp: list[LibController]
+
+
 @cache
-def _other_libraries() -> ThreadpoolController:
-    """BLAS of NumPy and SciPy, OpenMP of scikit-learn; torch's is torch's to set."""
+def _libraries() -> _Libraries:
     # What is not loaded yet would not be found; looking takes milliseconds.
     import scipy.linalg  # noqa: F401
 
-    every = ThreadpoolController()
-    paths = [library.filepath for library in every.lib_controllers]
-    return every.select(filepath=[path for path in paths if "torch" not in path])
+    found = ThreadpoolController().lib_controllers
+    # torch's own OpenMP is torch's to set.
+    others = [library for library in found if "torch" not in library.filepath]
+    return _Libraries(
+        [library for library in others if library.user_api == "blas"],
+        [library for library in others if library.user_api == "openmp"],
+    )
 
 
-def _threads_of_others() -> dict[str, int]:
-    found: dict[str, int] = {}
-    for library in _other_libraries().lib_controllers:
-        api, n_threads = library.user_api, library.num_threads
-        found[api] = min(found.get(api, n_threads), n_threads)
-    return found
+def _openmp_threads() -> list[int]:
+    return [library.num_threads for library in _libraries().openmp]
+
+
+def _set_openmp(numbers: Iterable[int]) -> None:
+    for library, number in zip(_libraries().openmp, numbers, strict=True):
+        library.set_num_threads(number)
+
+
+class _SharedLimit:
+    """The limit of BLAS, whose number of threads is the whole process's.
+
+    Threads that compute at once share it: the largest wish holds, and the last one out
+    puts back what the first one found. Each for itself would find what another has
+    set, and leave that behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wishes: list[int] = []
+        self._found: list[int] = []
+
+    def add(self, n_threads: int) -> None:
+        with self._lock:
+            if not self._wishes:
+                self._found = [library.num_threads for library in _libraries().blas]
+            self._wishes.append(n_threads)
+            self._apply(max(self._wishes))
+
+    def remove(self, n_threads: int) -> None:
+        with self._lock:
+            self._wishes.remove(n_threads)
+            self._apply(max(self._wishes or self._found, default=1))
+
+    def _apply(self, most: int) -> None:
+        for library, found in zip(_libraries().blas, self._found, strict=True):
+            # From 3.8 on, only the thread that was first may set OpenBLAS.
+            release = getattr(library, "clear_controlling_thread", lambda force: None)
+            release(force=True)
+            library.set_num_threads(min(found, most))
+            release(force=True)
+
+
+_blas = _SharedLimit()

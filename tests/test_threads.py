@@ -2,7 +2,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
+from threading import Event
 
 import numpy as np
 import pytest
@@ -100,23 +100,37 @@ def test_blas_and_openmp_are_held_to_the_same_and_put_back():
         assert [lib["num_threads"] for lib in threadpool_info()] == before
 
 
-def test_entries_of_several_threads_leave_all_as_it_was(two_threads):
+@pytest.mark.parametrize("first_out", [0, 1])
+def test_entries_of_several_threads_leave_all_as_it_was(two_threads, first_out):
+    """Whichever is out first: the other found what the first one had set."""
     before = [lib["num_threads"] for lib in threadpool_info()]
-    inside, leave = Barrier(3), Barrier(3)
+    inside = [Event(), Event()]
+    leave = [Event(), Event()]
 
-    def enter():
+    def enter(number):
         with entry_policy():
-            inside.wait(10)
-            leave.wait(10)
+            inside[number].set()
+            assert leave[number].wait(10)
 
     with ThreadPoolExecutor(2) as pool:
-        jobs = [pool.submit(enter) for _ in range(2)]
-        inside.wait(10)
-        assert set(blas_threads()) == {1}
-        leave.wait(10)
-        for job in jobs:
-            job.result()
+        jobs = []
+        for number in (0, 1):
+            jobs.append(pool.submit(enter, number))
+            assert inside[number].wait(10)
+            assert set(blas_threads()) == {1}
+        for number in (first_out, 1 - first_out):
+            leave[number].set()
+            jobs[number].result(10)
     assert [lib["num_threads"] for lib in threadpool_info()] == before
+
+
+def test_a_limit_of_the_user_s_is_kept():
+    with threadpool_limits(1), entry_policy(), threads_worth(LARGE_STEP):
+        assert set(blas_threads()) == {1}
+    with threadpool_limits(2):
+        with entry_policy():
+            assert set(blas_threads()) == {1}
+        assert 2 in blas_threads()
 
 
 PUBLIC = {
