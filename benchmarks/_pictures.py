@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from skvae._plots import frame_points
-from skvae._runs import Run
+from skvae.cli.plots import frame_points
+from skvae.cli.runs import Run
 
 MARKERS = "osD^vP*X"
 MAX_LABELS = 20

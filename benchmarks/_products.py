@@ -34,7 +34,7 @@ class LayerProducts:
 
 def fit_nothing(X: Any, w: Workload, device: str) -> None:
     """Products of as many steps as a fit has, by torch's fastest float32 ones."""
-    from skvae._matmul import fast_products
+    from skvae._kernels.onednn import fast_products
 
     with torch.device("meta"):
         layers = [m for m in PlainVAE(w).modules() if isinstance(m, nn.Linear)]

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from skvae import SAETransformer
-from skvae._criteria import PenalisedError
-from skvae._deterministic import Sparse
-from skvae._thresholds import thresholded
+from skvae._nn.thresholds import thresholded
+from skvae._objectives.criteria import PenalisedError
+from skvae._training.deterministic import Sparse
 
 
 class _ByAutograd(PenalisedError):

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae._files import TableError, read_table
+from skvae.cli.files import TableError, read_table
 
 SCALES = ("none", "centre", "standardise")
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from _pictures import draw_codes, draw_features, draw_rate_distortion
 
-from skvae._runs import Run, RunError, find_runs, read_run
+from skvae.cli.runs import Run, RunError, find_runs, read_run
 
 # Column: how the Markdown table prints it.
 COLUMNS = {

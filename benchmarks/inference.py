@@ -29,7 +29,7 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from skvae import VAETransformer
-from skvae._matmul import fast_products
+from skvae._kernels.onednn import fast_products
 
 CHUNK = 1024
 

@@ -19,7 +19,7 @@ from _tables import load_table, scaled
 from sklearn.model_selection import train_test_split
 
 from skvae import VAETransformer
-from skvae._runs import fit_and_write, recorded_run
+from skvae.cli.runs import fit_and_write, recorded_run
 
 try:
     import hydra

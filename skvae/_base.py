@@ -18,19 +18,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from ._advice import divergence_advice, what_was_kept
-from ._callbacks import CallbackParams, checked_callbacks
-from ._continued import check_same_architecture, going_on
-from ._device import checked_precision, inference_dtype, resolve_device
-from ._history import epoch_row
-from ._modules import ACTIVATIONS, Autoencoder
-from ._net import EpochNet, train
-from ._rows import Rows, chunk_rows, stacked
-from ._seeds import Streams, entropy_of
-from ._sparse import Batch, as_tensor
-from ._surroundings import public
-from ._threads import threads_for
-from ._training import (
+from ._data.dataset import Rows, chunk_rows, stacked
+from ._evaluation.advice import divergence_advice, what_was_kept
+from ._kernels.sparse import Batch, as_tensor
+from ._kernels.surroundings import public
+from ._kernels.threads import threads_for
+from ._nn.autoencoder import ACTIVATIONS, Autoencoder
+from ._training.callbacks import CallbackParams, checked_callbacks
+from ._training.continued import check_same_architecture, going_on
+from ._training.fit import (
     Family,
     Model,
     Settings,
@@ -39,7 +35,11 @@ from ._training import (
     note_training,
     start_model,
 )
-from ._validation import (
+from ._training.history import epoch_row
+from ._training.net import EpochNet, train
+from ._utils.device import checked_precision, inference_dtype, resolve_device
+from ._utils.seeds import Streams, entropy_of
+from ._utils.validation import (
     canonical,
     checked_finite,
     checked_hidden_dims,
@@ -47,7 +47,7 @@ from ._validation import (
     from_torch,
     normalised_activation,
 )
-from ._warn import warn_user
+from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
 

@@ -1,7 +1,7 @@
 """AETransformer: the plain autoencoder."""
 
 from ._base import BaseAutoencoder
-from ._deterministic import Deterministic
+from ._training.deterministic import Deterministic
 
 
 class AETransformer(BaseAutoencoder):

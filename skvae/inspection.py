@@ -16,22 +16,22 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import advise
-from ._baseline import cross_fitted_likelihood, ppca_of
-from ._files import optional_import
-from ._information import (
+from ._evaluation.advice import advise
+from ._evaluation.information import (
     COMPARED_ROWS,
     collect_posteriors,
     evenly_spaced,
     mutual_information,
     shuffle_loss,
 )
-from ._objective import noise_of_weight, weight_of_noise
-from ._ppca import ppca_log_likelihood
-from ._spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
-from ._surroundings import public
-from ._validation import canonical, float_dtypes, from_torch
-from ._verdicts import ACTIVE_VARIANCE, Measured, guide_verdict, judge
+from ._evaluation.verdicts import ACTIVE_VARIANCE, Measured, guide_verdict, judge
+from ._kernels.surroundings import public
+from ._linear.baseline import cross_fitted_likelihood, ppca_of
+from ._linear.ppca import ppca_log_likelihood
+from ._linear.spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
+from ._objectives.elbo import noise_of_weight, weight_of_noise
+from ._utils.validation import canonical, float_dtypes, from_torch
+from .cli.files import optional_import
 from .metrics import _vae
 
 __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]

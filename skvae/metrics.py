@@ -16,10 +16,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import BaseAutoencoder
-from ._ppca import corrected_ppca, ppca_log_likelihood
-from ._surroundings import public
-from ._validation import canonical, from_torch
-from ._verdicts import ACTIVE_VARIANCE
+from ._evaluation.verdicts import ACTIVE_VARIANCE
+from ._kernels.surroundings import public
+from ._linear.ppca import corrected_ppca, ppca_log_likelihood
+from ._utils.validation import canonical, from_torch
 from .vae import VAETransformer
 
 # Share of the codes' root mean square below which a code counts as zero.

@@ -13,10 +13,10 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._deterministic import Deterministic
-from ._penalties import DECODER_PENALTIES
-from ._seeds import private_generator
-from ._validation import checked_n_samples
+from ._objectives.penalties import DECODER_PENALTIES
+from ._training.deterministic import Deterministic
+from ._utils.seeds import private_generator
+from ._utils.validation import checked_n_samples
 from .ae import AETransformer
 
 # Codes that the density is fitted to.

@@ -4,9 +4,9 @@ from numbers import Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._deterministic import Sparse
-from ._linear import column_moments
-from ._warn import warn_user
+from ._linear.linear_vae import column_moments
+from ._training.deterministic import Sparse
+from ._utils.warn import warn_user
 from .ae import AETransformer
 from .metrics import near_zero_share
 

@@ -9,24 +9,24 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from ._advice import collapse_advice
 from ._base import BaseAutoencoder
-from ._bounds import (
+from ._evaluation.advice import collapse_advice
+from ._evaluation.bounds import (
     Cubature,
     importance_weighted_bound,
     in_nats,
     linear_error_and_kl,
 )
-from ._objective import RowTerms, mixed, noise_of_weight, weight_of_noise
-from ._schedules import make_schedule
-from ._seeds import private_generator
-from ._sparse import Batch, as_tensor
-from ._spectrum import spectrum
-from ._surroundings import public
-from ._validation import checked_n_samples
-from ._variational import Variational
-from ._verdicts import Training, is_collapsed, judge_collapse
-from ._warn import warn_user
+from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
+from ._kernels.sparse import Batch, as_tensor
+from ._kernels.surroundings import public
+from ._linear.spectrum import spectrum
+from ._objectives.elbo import RowTerms, mixed, noise_of_weight, weight_of_noise
+from ._objectives.schedules import make_schedule
+from ._training.variational import Variational
+from ._utils.seeds import private_generator
+from ._utils.validation import checked_n_samples
+from ._utils.warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
 # Prior probability, in the score, that a row is one for the linear start to explain.

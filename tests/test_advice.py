@@ -6,8 +6,8 @@ import pytest
 from scipy.linalg import LinAlgWarning
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
-from skvae._advice import advise, collapse_advice, divergence_advice
-from skvae._verdicts import VERDICTS, Measured, Training
+from skvae._evaluation.advice import advise, collapse_advice, divergence_advice
+from skvae._evaluation.verdicts import VERDICTS, Measured, Training
 from skvae.exceptions import DivergenceWarning, PosteriorCollapseWarning
 from skvae.inspection import diagnose
 

@@ -18,7 +18,7 @@ from matplotlib.image import imread
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
-from skvae._runs import RunError, read_run, write_failure
+from skvae.cli.runs import RunError, read_run, write_failure
 from skvae.presets import SWEEP
 
 # Networks without a start are not trained in a few epochs, and say so.

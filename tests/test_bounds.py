@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from skvae import _bounds as module_under_test
-from skvae._bounds import (
+from skvae._evaluation import bounds as module_under_test
+from skvae._evaluation.bounds import (
     MAX_PAIRS,
     MIN_PAIRS,
     Cubature,
@@ -14,8 +14,8 @@ from skvae._bounds import (
     in_nats,
     linear_error_and_kl,
 )
-from skvae._linear import LinearVAE
-from skvae._modules import VAE
+from skvae._linear.linear_vae import LinearVAE
+from skvae._nn.autoencoder import VAE
 
 
 @pytest.fixture

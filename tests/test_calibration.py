@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 import torch
 
-from skvae import _calibration
-from skvae._calibration import (
+from skvae._data.dataset import Rows
+from skvae._evaluation import calibration as _calibration
+from skvae._evaluation.calibration import (
     CALIBRATION_ROWS,
     gain_of_module,
     noise_of_linear,
     noise_of_module,
     some,
 )
-from skvae._criteria import NOISE_FLOOR
-from skvae._linear import LinearVAE
-from skvae._modules import VAE
-from skvae._rows import Rows
+from skvae._linear.linear_vae import LinearVAE
+from skvae._nn.autoencoder import VAE
+from skvae._objectives.criteria import NOISE_FLOOR
 
 
 def rows_of(X):

@@ -3,7 +3,11 @@
 import pytest
 from skorch.callbacks import EarlyStopping, EpochTimer, LRScheduler
 
-from skvae._callbacks import callback_params, checked_callbacks, set_callback_params
+from skvae._training.callbacks import (
+    callback_params,
+    checked_callbacks,
+    set_callback_params,
+)
 
 
 def test_names_are_skorch_s():

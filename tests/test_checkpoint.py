@@ -1,8 +1,8 @@
 import torch
 
-from skvae._checkpoint import Checkpoint, cloned
-from skvae._criteria import WeightedELBO
-from skvae._modules import VAE
+from skvae._nn.autoencoder import VAE
+from skvae._objectives.criteria import WeightedELBO
+from skvae._training.checkpoint import Checkpoint, cloned
 
 
 def test_what_changed_is_put_back():

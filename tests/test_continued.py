@@ -6,8 +6,8 @@ import torch
 from skorch.callbacks import Callback, EpochScoring
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
-from skvae import _continued as continued
-from skvae._continued import APPLIED, PARTIAL_FIT, REFUSED, UNUSED, WARM_START
+from skvae._training import continued
+from skvae._training.continued import APPLIED, PARTIAL_FIT, REFUSED, UNUSED, WARM_START
 
 # Networks without a start are not trained in three epochs.
 pytestmark = pytest.mark.filterwarnings(

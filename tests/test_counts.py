@@ -6,7 +6,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
-from skvae._counts import looks_like_counts
+from skvae._data.counts import looks_like_counts
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._criteria import NOISE_FLOOR, PenalisedError, WeightedELBO
-from skvae._modules import VAE, Autoencoder
-from skvae._objective import kl_per_row, kl_to_standard_normal
-from skvae._penalties import DECODER_PENALTIES
-from skvae._schedules import linear
+from skvae._nn.autoencoder import VAE, Autoencoder
+from skvae._objectives.criteria import NOISE_FLOOR, PenalisedError, WeightedELBO
+from skvae._objectives.elbo import kl_per_row, kl_to_standard_normal
+from skvae._objectives.penalties import DECODER_PENALTIES
+from skvae._objectives.schedules import linear
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skvae._criteria import PenalisedError
-from skvae._deterministic import Deterministic, Sparse
-from skvae._linear import Components
-from skvae._thresholds import ThresholdedAutoencoder
+from skvae._linear.linear_vae import Components
+from skvae._nn.thresholds import ThresholdedAutoencoder
+from skvae._objectives.criteria import PenalisedError
+from skvae._training.deterministic import Deterministic, Sparse
 
 
 @pytest.mark.parametrize(

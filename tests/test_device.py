@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skvae import VAETransformer
-from skvae._device import fits, inference_dtype, resolve_device
+from skvae._utils.device import fits, inference_dtype, resolve_device
 from skvae.metrics import log_likelihood_scorer
 
 

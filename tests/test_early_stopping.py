@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from skvae._early_stopping import BestEpoch, StopTraining
+from skvae._training.early_stopping import BestEpoch, StopTraining
 
 
 class FakeNet:

@@ -12,12 +12,12 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from skvae._criteria import PenalisedError, WeightedELBO
-from skvae._gradients import Gradients
-from skvae._modules import VAE, Autoencoder
-from skvae._rows import Rows
-from skvae._step import clip
-from skvae._thresholds import ThresholdedAutoencoder
+from skvae._data.dataset import Rows
+from skvae._engine.gradients import Gradients
+from skvae._engine.stepper import clip
+from skvae._nn.autoencoder import VAE, Autoencoder
+from skvae._nn.thresholds import ThresholdedAutoencoder
+from skvae._objectives.criteria import PenalisedError, WeightedELBO
 
 CUDA = torch.device("cuda", 0)
 N_ROWS, N_FEATURES = 40, 6

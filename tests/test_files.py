@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from skvae._files import (
+from skvae.cli.files import (
     TableError,
     check_writable,
     optional_import,

@@ -1,6 +1,6 @@
 import torch
 
-from skvae._flat import lie_in, side_by_side
+from skvae._engine.flat import lie_in, side_by_side
 
 
 def test_views_have_the_shapes_and_share_the_memory():

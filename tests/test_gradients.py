@@ -7,10 +7,10 @@ import torch
 from skorch.callbacks import Callback
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
-from skvae._criteria import Criterion, PenalisedError, WeightedELBO
-from skvae._gradients import Gradients
-from skvae._modules import ACTIVATIONS, VAE, Autoencoder
-from skvae._thresholds import ThresholdedAutoencoder, threshold_of_weight
+from skvae._engine.gradients import Gradients
+from skvae._nn.autoencoder import ACTIVATIONS, VAE, Autoencoder
+from skvae._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
+from skvae._objectives.criteria import Criterion, PenalisedError, WeightedELBO
 
 D = 7
 CASES = [

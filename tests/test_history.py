@@ -1,4 +1,4 @@
-from skvae._history import epoch_row
+from skvae._training.history import epoch_row
 
 
 def test_a_row_has_our_columns_then_those_of_callbacks():

@@ -6,7 +6,7 @@ import torch
 from scipy.integrate import trapezoid
 
 from skvae import VAETransformer
-from skvae._information import (
+from skvae._evaluation.information import (
     collect_posteriors,
     evenly_spaced,
     mutual_information,
@@ -85,8 +85,8 @@ def test_chunks_make_no_difference(digits, quick, monkeypatch):
     X = digits[:300]
     vae = VAETransformer(**quick).fit(X)
     whole = collect_posteriors(vae, X, 300)
-    monkeypatch.setattr("skvae._rows.CHUNK_ENTRIES", 64 * 70)
-    monkeypatch.setattr("skvae._information.SHUFFLED_ROWS", 40)
+    monkeypatch.setattr("skvae._data.dataset.CHUNK_ENTRIES", 64 * 70)
+    monkeypatch.setattr("skvae._evaluation.information.SHUFFLED_ROWS", 40)
     parts = collect_posteriors(vae, X, 300)
     torch.testing.assert_close(parts.error, whole.error)
     assert len(parts.rows) == 40

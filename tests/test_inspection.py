@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import VAETransformer
-from skvae._verdicts import VERDICTS
+from skvae._evaluation.verdicts import VERDICTS
 from skvae.exceptions import DivergenceWarning, PosteriorCollapseWarning
 from skvae.inspection import diagnose, suggest_kld_weights
 from skvae.metrics import (

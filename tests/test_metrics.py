@@ -92,8 +92,8 @@ def test_elbo_is_accurate(fitted, digits):
     """Against 2,000 plain draws a row: what the docstring says of the cubature."""
     import torch
 
-    from skvae._bounds import Cubature
-    from skvae._objective import draw_posterior
+    from skvae._evaluation.bounds import Cubature
+    from skvae._objectives.elbo import draw_posterior
 
     X = digits[1200:1300]
     x = torch.as_tensor((X - fitted.mean_) / fitted.scale_).float()

@@ -19,7 +19,7 @@ from skorch.callbacks import (
 from skorch.exceptions import DeviceWarning
 
 from skvae import VAETransformer
-from skvae._net import EpochNet, _raised_by_statement
+from skvae._training.net import EpochNet, _raised_by_statement
 
 
 class CopyNet(Callback):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from skvae._modules import Autoencoder
-from skvae._penalties import (
+from skvae._nn.autoencoder import Autoencoder
+from skvae._objectives.penalties import (
     DECODER_PENALTIES,
     absolute_length,
     decoder_gradient,

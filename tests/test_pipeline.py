@@ -8,8 +8,8 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator_sparse_array
 
 from skvae import AETransformer, VAETransformer
-from skvae._pipeline import NamedColumns, make_model, order_of_columns
-from skvae._table import TableError
+from skvae.cli.pipeline import NamedColumns, make_model, order_of_columns
+from skvae.cli.table import TableError
 
 NAMES = ["a", "b", "c", "d"]
 

@@ -3,8 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from skvae._plots import _draw_codes, _draw_scores, plot_search
-from skvae._search import results, search
+from skvae.cli.plots import _draw_codes, _draw_scores, plot_search
+from skvae.cli.search import results, search
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skvae._ppca import corrected_ppca, ppca_log_likelihood
+from skvae._linear.ppca import corrected_ppca, ppca_log_likelihood
 from skvae.metrics import pca_scorer
 
 

@@ -12,11 +12,11 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
-from skvae._criteria import PenalisedError, WeightedELBO
-from skvae._device import checked_precision
-from skvae._modules import ACTIVATIONS, VAE, Autoencoder, InputLinear, Linear
-from skvae._penalties import decoder_spectral
-from skvae._thresholds import ThresholdedAutoencoder
+from skvae._nn.autoencoder import ACTIVATIONS, VAE, Autoencoder, InputLinear, Linear
+from skvae._nn.thresholds import ThresholdedAutoencoder
+from skvae._objectives.criteria import PenalisedError, WeightedELBO
+from skvae._objectives.penalties import decoder_spectral
+from skvae._utils.device import checked_precision
 
 D = 7
 ESTIMATORS = [VAETransformer, AETransformer, RAETransformer, SAETransformer]

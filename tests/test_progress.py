@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from skvae._progress import advance, progress_bar
+from skvae.cli.progress import advance, progress_bar
 
 
 class Terminal(io.StringIO):
@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 def shown(monkeypatch, stream, n_done, total):
     monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setattr("skvae._progress.SECONDS_BETWEEN_LOOKS", 0.005)
+    monkeypatch.setattr("skvae.cli.progress.SECONDS_BETWEEN_LOOKS", 0.005)
     with progress_bar(total, quiet=False) as progress:
         for _ in range(n_done):
             time.sleep(0.02)

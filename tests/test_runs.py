@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skvae import VAETransformer
-from skvae._runs import (
+from skvae.cli.runs import (
     RunError,
     evaluate,
     find_runs,
@@ -128,7 +128,7 @@ def test_a_run_reads_back(run, digits, labels):
 
 def test_chunks_of_rows_change_nothing(fitted, digits, monkeypatch):
     whole = evaluate(fitted, digits[1200:1300])
-    monkeypatch.setattr("skvae._runs.chunk_rows", lambda n: 7)
+    monkeypatch.setattr("skvae.cli.runs.chunk_rows", lambda n: 7)
     metrics, arrays = evaluate(fitted, digits[1200:1300])
     for name in ("mse", "pearson_rows", "pearson_features"):
         assert metrics[name] == pytest.approx(whole[0][name])
@@ -144,7 +144,7 @@ def test_sparse_rows_are_as_dense_ones(fitted, digits):
 
 def test_two_units_are_drawn_as_they_are_and_at_most_2000(digits, quick, monkeypatch):
     model = VAETransformer(**quick | {"latent_dim": 2}).fit(digits[:90])
-    monkeypatch.setattr("skvae._runs.MAX_POINTS", 30)
+    monkeypatch.setattr("skvae.cli.runs.MAX_POINTS", 30)
     _, arrays = evaluate(model, digits[:90], np.arange(90))
     chosen = arrays["labels"].astype(int)
     assert len(chosen) == len(set(chosen)) == 30
@@ -228,7 +228,7 @@ def test_metrics_are_written_last(tmp_path, fitted, digits, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skvae._runs.np.savez_compressed", interrupted)
+    monkeypatch.setattr("skvae.cli.runs.np.savez_compressed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_run(tmp_path, fitted, digits[:40], config={}, seconds=1.0)
     names = {path.name for path in tmp_path.iterdir()}

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skvae._schedules import constant, cyclical, linear, make_schedule, settled
+from skvae._objectives.schedules import (
+    constant,
+    cyclical,
+    linear,
+    make_schedule,
+    settled,
+)
 
 progress = st.floats(0.0, 1.0)
 warmups = st.floats(0.01, 0.99)

@@ -9,8 +9,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import VAETransformer
-from skvae._runs import RunError, read_run
-from skvae._search import (
+from skvae.cli.runs import RunError, read_run
+from skvae.cli.search import (
     N_SUGGESTED,
     N_WEIGHTS,
     default_dims,

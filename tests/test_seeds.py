@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from skvae._seeds import Streams, entropy_of
+from skvae._utils.seeds import Streams, entropy_of
 
 
 def test_streams_differ_by_purpose_and_by_call():

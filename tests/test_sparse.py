@@ -4,12 +4,12 @@ import torch
 from scipy import sparse
 
 from skvae import SAETransformer, VAETransformer
-from skvae import _sparse as module_under_test
-from skvae._criteria import WeightedELBO
-from skvae._gradients import Gradients
-from skvae._modules import VAE
-from skvae._sparse import SparseRows, as_tensor, multiplies_nonzeros
-from skvae._threads import threads_worth
+from skvae._engine.gradients import Gradients
+from skvae._kernels import sparse as module_under_test
+from skvae._kernels.sparse import SparseRows, as_tensor, multiplies_nonzeros
+from skvae._kernels.threads import threads_worth
+from skvae._nn.autoencoder import VAE
+from skvae._objectives.criteria import WeightedELBO
 
 SCALE = 1.7
 

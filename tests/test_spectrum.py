@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from skvae._spectrum import (
+from skvae._linear.spectrum import (
     Spectrum,
     active_by_theory,
     fewer_units,

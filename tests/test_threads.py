@@ -12,8 +12,9 @@ from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from skvae import VAETransformer, _surroundings
-from skvae._threads import entry_policy, threads_worth, worthwhile_threads
+from skvae import VAETransformer
+from skvae._kernels import surroundings as _surroundings
+from skvae._kernels.threads import entry_policy, threads_worth, worthwhile_threads
 from skvae.inspection import diagnose, suggest_kld_weights
 from skvae.metrics import kl_per_unit, log_likelihood_scorer, pca_scorer, rate
 

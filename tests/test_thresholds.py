@@ -3,14 +3,14 @@ import copy
 import pytest
 import torch
 
-from skvae._criteria import PenalisedError
-from skvae._thresholds import (
+from skvae._nn.thresholds import (
     ThresholdedAutoencoder,
     soft_threshold,
     threshold_of_weight,
     thresholded,
     with_noise,
 )
+from skvae._objectives.criteria import PenalisedError
 
 D = 5
 

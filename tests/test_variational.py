@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from skvae import VAETransformer
-from skvae._linear import Components
-from skvae._objective import noise_of_weight
-from skvae._variational import Variational
+from skvae._linear.linear_vae import Components
+from skvae._objectives.elbo import noise_of_weight
+from skvae._training.variational import Variational
 
 
 def test_weights_are_in_units_of_X():

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from skvae._verdicts import (
+from skvae._evaluation.verdicts import (
     VERDICTS,
     Measured,
     Training,

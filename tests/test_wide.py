@@ -2,9 +2,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from skvae import _wide as module_under_test
-from skvae._modules import Linear
-from skvae._wide import wide_linear
+from skvae._kernels import wide as module_under_test
+from skvae._kernels.wide import wide_linear
+from skvae._nn.autoencoder import Linear
 
 
 @pytest.fixture

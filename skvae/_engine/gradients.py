@@ -1,0 +1,499 @@
+"""Gradients of a training step, derived by hand.
+
+Autograd allocates every gradient anew and spends, on a small network, as much time on
+bookkeeping as on arithmetic. The networks here are chains, so the chain rule is a walk
+back along them. Write ``g`` for the gradient of the loss by the output of a layer, a
+row for a row of the minibatch. Every layer below has ``forward``, and ``backward(g)``,
+which sets the gradients of its parameters and returns the one of its input:
+
+Linear, y = x W' + b, and of rows of X, y = x W + b
+    dW = g' x or x' g,  db = 1' g,  dx = g W.
+Elementwise, y = f(x), and dropout, y = c x with a random c
+    dx = g f'(x),  dx = g c.
+Gated, y = v f(u) with (v, u) the halves of the input
+    dv = g f(u),  du = g v f'(u).
+Normalisation
+    torch's own kernels, forward and backward.
+
+The loss is a mean squared error over n rows and D columns and a penalty of the code:
+
+Squared error, r = y - x
+    dy = 2 r / (n D).
+Gaussian code, z = m + s e with s = exp(l / 2), l = -softplus(-a), e standard normal
+    dz/dm = 1,  dz/dl = e s / 2,  dl/da = sigmoid(-a) = 1 - s^2;
+    w KL has, over n, the gradients w m by m and w (s^2 - 1) / 2 by l.
+Penalised code
+    w |z|^2 has, over n, the gradient 2 w z, and w |z|_1 has w sign(z).
+Soft threshold with noise, y = z + c e where z is not 0 (see ``_thresholds``)
+    da = dy + w sign(z) / n where z is not 0, else the soft threshold of dy at w / n.
+
+The gradients of all parameters lie side by side in one tensor, which lives for as long
+as training does. What is not covered (a module, a layer or a criterion of another
+class, a hook, a frozen parameter) is left to autograd.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from .._kernels.sparse import Batch, SparseRows, as_tensor
+from .._kernels.wide import wide_linear
+from .._nn.autoencoder import (
+    ACTIVATIONS,
+    VAE,
+    Autoencoder,
+    BatchNorm,
+    Block,
+    Body,
+    Decoder,
+    Encoder,
+    GaussianEncoder,
+    InputLinear,
+    Linear,
+    capped_log_var,
+)
+from .._nn.thresholds import ThresholdedAutoencoder, soft_threshold, with_noise
+from .._objectives.criteria import Criterion, PenalisedError, WeightedELBO
+from .._objectives.elbo import kl_to_standard_normal
+from .flat import side_by_side
+
+_COVERED = {
+    *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, Body, Block, nn.ModuleList),
+    *(Linear, InputLinear, BatchNorm, nn.LayerNorm, nn.Identity),
+    *(ThresholdedAutoencoder, WeightedELBO, PenalisedError),
+}
+
+_aten = torch.ops.aten
+
+# g f'(x) of (g, x), for the functions of ACTIVATIONS.
+_PULLED_BACK: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "gelu": _aten.gelu_backward.default,
+    "silu": _aten.silu_backward.default,
+    "relu": lambda g, x: _aten.threshold_backward.default(g, x, 0.0),
+    "leaky_relu": lambda g, x: _aten.leaky_relu_backward.default(g, x, 0.01, False),
+    "swiglu": _aten.silu_backward.default,
+}
+
+
+class _Link(Protocol):
+    """A link of the chain. What ``backward`` needs is kept from ``forward``."""
+
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    def backward(self, g: Tensor) -> Tensor:
+        """Set the parameters' gradients, return the input's; ``g`` may be lost."""
+
+
+class _Linear:
+    def __init__(self, layer: nn.Linear) -> None:
+        self._weight, self._bias = layer.weight, layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._x = x
+        return wide_linear(x, self._weight, self._bias)
+
+    def set_gradients(self, g: Tensor) -> None:
+        torch.mm(g.T, self._x, out=self._weight.grad)
+        if self._bias is not None:
+            torch.sum(g, dim=0, out=self._bias.grad)
+
+    def pull_back(self, g: Tensor) -> Tensor:
+        return g @ self._weight
+
+
+class _InputLinear:
+    """A map of rows of X, dense or sparse: nobody asks for their gradient."""
+
+    def __init__(self, layer: InputLinear) -> None:
+        self._weight, self._bias = layer.weight, layer.bias
+
+    def forward(self, x: Batch) -> Tensor:
+        self._x = x
+        y = x @ self._weight
+        return y if self._bias is None else y.add_(self._bias)
+
+    def set_gradients(self, g: Tensor) -> None:
+        if isinstance(self._x, SparseRows):
+            self._x.transposed_product(g, out=cast(Tensor, self._weight.grad))
+        else:
+            torch.mm(self._x.T, g, out=self._weight.grad)
+        if self._bias is not None:
+            torch.sum(g, dim=0, out=self._bias.grad)
+
+
+def _linear(layer: nn.Module) -> Any:
+    if isinstance(layer, InputLinear):
+        return _InputLinear(layer)
+    return _Linear(cast(nn.Linear, layer))
+
+
+class _BatchNorm:
+    def __init__(self, norm: nn.BatchNorm1d) -> None:
+        self._weight, self._bias = norm.weight, norm.bias
+        self._running = norm.running_mean, norm.running_var
+        self._momentum, self._eps = norm.momentum or 0.0, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        parameters = self._weight, self._bias, *self._running
+        y, *statistics = torch.native_batch_norm(
+            x, *parameters, True, self._momentum, self._eps
+        )
+        self._kept = x, statistics
+        return y
+
+    def backward(self, g: Tensor) -> Tensor:
+        x, statistics = self._kept
+        gradients = self._weight.grad, self._bias.grad
+        wanted = [True, True, True]
+        return _into(
+            gradients,
+            _aten.native_batch_norm_backward.default(
+                g,
+                x,
+                self._weight,
+                *self._running,
+                *statistics,
+                True,
+                self._eps,
+                wanted,
+            ),
+        )
+
+
+class _LayerNorm:
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        self._weight, self._bias = norm.weight, norm.bias
+        self._shape, self._eps = norm.normalized_shape, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, *statistics = torch.native_layer_norm(
+            x, self._shape, self._weight, self._bias, self._eps
+        )
+        self._kept = x, statistics
+        return y
+
+    def backward(self, g: Tensor) -> Tensor:
+        x, statistics = self._kept
+        gradients = self._weight.grad, self._bias.grad
+        wanted = [True, True, True]
+        return _into(
+            gradients,
+            _aten.native_layer_norm_backward.default(
+                g, x, self._shape, *statistics, self._weight, self._bias, wanted
+            ),
+        )
+
+
+def _into(gradients: Sequence, computed: Sequence[Tensor]) -> Tensor:
+    """Copy the parameters' gradients, the last ones computed; returns the input's."""
+    g, *others = computed
+    for gradient, other in zip(gradients, others, strict=True):
+        gradient.copy_(other)
+    return g
+
+
+class _Activation:
+    def __init__(self, name: str) -> None:
+        self._f, self._pull_back = ACTIVATIONS[name], _PULLED_BACK[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._x = x
+        return self._f(x)
+
+    def backward(self, g: Tensor) -> Tensor:
+        return self._pull_back(g, self._x)
+
+
+class _Gate:
+    def __init__(self, name: str) -> None:
+        self._f, self._pull_back = ACTIVATIONS[name], _PULLED_BACK[name]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._value, self._gate = x.chunk(2, dim=-1)
+        self._opening = self._f(self._gate)
+        return self._value * self._opening
+
+    def backward(self, g: Tensor) -> Tensor:
+        gate = self._pull_back(g * self._value, self._gate)
+        return torch.cat([g.mul_(self._opening), gate], dim=-1)
+
+
+class _Block:
+    def __init__(self, block: Block) -> None:
+        norm: list[_Link] = []
+        if isinstance(block.norm, nn.BatchNorm1d):
+            norm = [_BatchNorm(block.norm)]
+        elif isinstance(block.norm, nn.LayerNorm):
+            norm = [_LayerNorm(block.norm)]
+        self._linear = _linear(block.linear)
+        self._others: list[_Link] = (
+            [_Gate(block.activation), *norm]
+            if block.gated
+            else [*norm, _Activation(block.activation)]
+        )
+
+    def forward(self, x: Batch, mask: Tensor | None) -> Tensor:
+        self._mask = mask
+        h: Tensor = self._linear.forward(x)
+        for link in self._others:
+            h = link.forward(h)
+        return h if mask is None else h.mul_(mask)
+
+    def _to_linear(self, g: Tensor) -> Tensor:
+        if self._mask is not None:
+            g = g.mul_(self._mask)
+        for link in reversed(self._others):
+            g = link.backward(g)
+        return g
+
+    def set_gradients(self, g: Tensor) -> None:
+        """Like ``backward``, without the input's gradient, which costs a product."""
+        self._linear.set_gradients(self._to_linear(g))
+
+    def backward(self, g: Tensor) -> Tensor:
+        g = self._to_linear(g)
+        self._linear.set_gradients(g)
+        return self._linear.pull_back(g)
+
+
+class _Chain:
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self.blocks = [_Block(cast(Block, block)) for block in body.blocks]
+
+    def forward(self, x: Batch, generator: torch.Generator) -> Batch:
+        masks = self._body.masks(x, generator)
+        for block, mask in zip(self.blocks, masks, strict=True):
+            x = block.forward(x, mask)
+        return x
+
+    def backward(self, g: Tensor) -> Tensor:
+        for block in reversed(self.blocks):
+            g = block.backward(g)
+        return g
+
+    def set_gradients(self, g: Tensor) -> None:
+        first, *others = self.blocks
+        for block in reversed(others):
+            g = block.backward(g)
+        first.set_gradients(g)
+
+
+class _Encoder:
+    """The network's heads: the code and, of a Gaussian one, the raw log variance."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._chain = _Chain(encoder.body)
+        self._heads = [_linear(encoder.mean)]
+        self._offset = None
+        if isinstance(encoder, GaussianEncoder):
+            self._heads.append(_linear(encoder.log_var))
+            self._offset = encoder.linear_log_var
+        self._linear = None if encoder.linear is None else _linear(encoder.linear)
+
+    def forward(self, x: Batch, generator: torch.Generator) -> list[Tensor]:
+        h = self._chain.forward(x, generator)
+        outputs = [head.forward(h) for head in self._heads]
+        if self._linear is not None:
+            outputs[0] += self._linear.forward(x)
+        if self._offset is not None:
+            outputs[1] += self._offset
+        return outputs
+
+    def set_gradients(self, gradients: Sequence[Tensor]) -> None:
+        if self._offset is not None:
+            torch.sum(gradients[1], dim=0, out=self._offset.grad)
+        if self._linear is not None:
+            self._linear.set_gradients(gradients[0])
+        heads = list(zip(self._heads, gradients, strict=True))
+        for head, g in heads:
+            head.set_gradients(g)
+        if self._chain.blocks:
+            pulled = [head.pull_back(g) for head, g in heads]
+            self._chain.set_gradients(functools.reduce(Tensor.add_, pulled))
+
+
+class _Decoder:
+    def __init__(self, decoder: Decoder) -> None:
+        self._chain = _Chain(decoder.body)
+        self._out = _Linear(decoder.out)
+        self._linear = None if decoder.linear is None else _Linear(decoder.linear)
+
+    def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        h = cast(Tensor, self._chain.forward(z, generator))
+        y = self._out.forward(h)
+        if self._linear is not None:
+            y += self._linear.forward(z)
+        return y
+
+    def backward(self, g: Tensor) -> Tensor:
+        self._out.set_gradients(g)
+        g_code = self._chain.backward(self._out.pull_back(g))
+        if self._linear is not None:
+            self._linear.set_gradients(g)
+            g_code += self._linear.pull_back(g)
+        return g_code
+
+
+class _GaussianCode:
+    """The terms behind the squared error, and a draw from the posterior."""
+
+    def __init__(self, criterion: WeightedELBO) -> None:
+        self._criterion = criterion
+
+    def forward(
+        self, outputs: Sequence[Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, list[Tensor]]:
+        mean, raw = outputs
+        log_var = capped_log_var(raw)
+        noise = torch.empty_like(mean).normal_(generator=generator)
+        spread = noise.mul_((0.5 * log_var).exp())
+        kl = kl_to_standard_normal(mean, log_var)
+        terms = [kl.sum() / len(kl)]
+        weight = self._criterion.weight
+        if self._criterion.free_bits > 0.0:
+            per_unit = kl.mean(dim=0)
+            terms.append(per_unit.clamp_min(self._criterion.free_bits).sum())
+            weight = weight * (per_unit >= self._criterion.free_bits)
+        # s^2 - 1, without cancellation for a unit near the prior
+        self._kept = mean, spread, torch.expm1(log_var), weight
+        return mean + spread, terms
+
+    def backward(self, g: Tensor) -> list[Tensor]:
+        mean, spread, excess, weight = self._kept
+        share = 1.0 / len(mean)
+        g_log_var = torch.addcmul(g * spread, excess, weight, value=share)
+        return [
+            torch.addcmul(g, mean, weight, value=share),
+            g_log_var.mul_(excess).mul_(-0.5),
+        ]
+
+
+class _PenalisedCode:
+    """The terms behind the squared error; the code is taken as it is."""
+
+    def __init__(self, criterion: PenalisedError) -> None:
+        self._criterion = criterion
+
+    def forward(
+        self, outputs: Sequence[Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, list[Tensor]]:
+        (self._z,) = outputs
+        return self._z, self._criterion.code_terms(self._z)
+
+    def backward(self, g: Tensor) -> list[Tensor]:
+        weight = self._criterion.reg_weight / len(g)
+        if self._criterion.code_penalty == "l2":
+            return [g.add_(self._z, alpha=2.0 * weight)]
+        if self._criterion.code_penalty == "l1":
+            return [g.add_(self._z.sign(), alpha=weight)]
+        return [g]
+
+
+class _ThresholdedCode:
+    """The terms behind the squared error, and a sparse code with noise."""
+
+    def __init__(self, criterion: PenalisedError, threshold: Tensor) -> None:
+        self._criterion, self._threshold = criterion, threshold
+
+    def forward(
+        self, outputs: Sequence[Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, list[Tensor]]:
+        (a,) = outputs
+        self._z = soft_threshold(a, self._threshold)
+        noisy = with_noise(self._z, self._threshold, generator)
+        return noisy, self._criterion.code_terms(self._z)
+
+    def backward(self, g: Tensor) -> list[Tensor]:
+        price = self._criterion.price(len(g))
+        passed = torch.where(self._z == 0.0, soft_threshold(g, price), g)
+        return [passed.add_(self._z.sign(), alpha=price)]
+
+
+def _code(
+    module: Autoencoder, criterion: Criterion
+) -> _GaussianCode | _PenalisedCode | _ThresholdedCode:
+    if isinstance(criterion, PenalisedError):
+        if criterion.thresholds:
+            return _ThresholdedCode(criterion, cast(Tensor, module.threshold))
+        return _PenalisedCode(criterion)
+    return _GaussianCode(cast(WeightedELBO, criterion))
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
+
+
+class Gradients:
+    """The gradients of a module's parameters, computed into one tensor.
+
+    Parameters
+    ----------
+    module : Autoencoder
+    criterion : Criterion
+
+    Attributes
+    ----------
+    flat : Tensor
+        All of them, from the first epoch that is :meth:`covered`.
+    """
+
+    flat: Tensor
+
+    def __init__(self, module: Autoencoder, criterion: Criterion) -> None:
+        self._module = module
+        self._criterion = criterion
+        self._parts: tuple = ()
+
+    def covered(self) -> bool:
+        """Whether what is derived above is what this module and criterion compute."""
+        parts = [*self._module.modules(), *self._criterion.modules()]
+        variational = isinstance(self._criterion, WeightedELBO)
+        return (
+            all(type(part) in _COVERED and not _has_hooks(part) for part in parts)
+            and isinstance(self._module, VAE) == variational
+            and self._criterion.single_pass
+            and all(
+                p.requires_grad and p.device.type in ("cpu", "cuda")
+                for p in self._module.parameters()
+            )
+        )
+
+    def attach(self) -> None:
+        """Let the parameters' ``grad`` be where the gradients will be."""
+        parameters = list(self._module.parameters())
+        if not self._parts:
+            self.flat, self._views = side_by_side(parameters)
+            encoder, decoder = self._module.encoder, self._module.decoder
+            code = _code(self._module, self._criterion)
+            self._parts = _Encoder(encoder), code, _Decoder(decoder)
+        for parameter, view in zip(parameters, self._views, strict=True):
+            parameter.grad = view
+
+    def count_batches(self, n_batches: int) -> None:
+        """Count minibatches as batch normalisation does, all of an epoch at once."""
+        for part in self._module.modules():
+            if isinstance(part, nn.BatchNorm1d):
+                cast(Tensor, part.num_batches_tracked).add_(n_batches)
+
+    @torch.no_grad()
+    def compute(self, x: Batch, generator: torch.Generator) -> Tensor:
+        """Set the gradients of the loss of a minibatch; returns its terms.
+
+        At least two rows, if the module normalises batches.
+        """
+        encoder, code, decoder = self._parts
+        z, terms = code.forward(encoder.forward(x, generator), generator)
+        residual = decoder.forward(z, generator).sub_(as_tensor(x))
+        error = torch.linalg.vector_norm(residual).square() / residual.numel()
+        g = decoder.backward(residual.mul_(2.0 / residual.numel()))
+        encoder.set_gradients(code.backward(g))
+        return torch.stack([error, *terms])

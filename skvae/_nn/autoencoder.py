@@ -1,0 +1,395 @@
+"""Encoder, decoder and their blocks. They know no device, no skorch, no estimator.
+
+Rows come in centred and scaled (see ``_rows``). Randomness comes in as an argument: a
+``generator`` for dropout, a ``seed`` for the initial weights; torch's global generator
+is never touched.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._kernels.sparse import Batch
+from .._kernels.wide import wide_linear
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "swiglu": F.silu,  # of the gate; the block multiplies it with the value
+}
+
+# Of weights and training, whatever torch's default dtype.
+PRECISION = torch.float32
+# A unit at the prior, in terms of what `capped_log_var` takes.
+AT_PRIOR = 10.0
+
+
+class Posterior(NamedTuple):
+    """Diagonal Gaussian q(z | x): both of shape (n_rows, latent_dim)."""
+
+    mean: Tensor
+    log_var: Tensor
+
+
+def capped_log_var(raw: Tensor) -> Tensor:
+    """Log variance of a posterior, below 0 whatever comes in, and ``raw`` far below.
+
+    The optimal posterior's precision is the prior's plus what the decoder's Jacobian
+    adds, so it is never wider than the prior. Without the bound a network that meets a
+    row unlike any it has seen can claim any width, and the ELBO of that one row decides
+    the mean.
+    """
+    return F.logsigmoid(raw)  # -softplus(-raw)
+
+
+def dropout_masks(
+    x: Batch, widths: Sequence[int], rate: float, generator: torch.Generator | None
+) -> list[Tensor]:
+    """What inverted dropout multiplies layers of these widths with, for rows ``x``.
+
+    From a private generator, where ``F.dropout`` has only the global one. On a CPU,
+    where drawing is what costs, four units share the 64 bits of a draw: the rate is
+    rounded to a multiple of 2**-16.
+    """
+    sizes = [len(x) * width for width in widths]
+    if x.device.type == "cpu":
+        draws = torch.empty(-(-sum(sizes) // 4), dtype=torch.int64, device="cpu")
+        lanes = draws.random_(-(2**63), None, generator=generator).view(torch.int16)
+        dropped = round(rate * 2**16)
+        keep = torch.empty(sum(sizes), dtype=x.dtype, device="cpu")
+        # Compared into floats: faster than into booleans that are then converted.
+        torch.ge(lanes[: sum(sizes)], dropped - 2**15, out=keep)
+        keep.mul_(2**16 / (2**16 - dropped))
+    else:
+        keep = torch.empty(sum(sizes), dtype=x.dtype, device=x.device)
+        keep.bernoulli_(1.0 - rate, generator=generator).div_(1.0 - rate)
+    return [part.view(len(x), -1) for part in keep.split(sizes)]
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` whose weights are not initialised, and that may be wide.
+
+    torch would draw them from the global generator.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True) -> None:
+        super().__init__(n_in, n_out, bias=bias, dtype=PRECISION)
+
+    def reset_parameters(self) -> None:
+        pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        return wide_linear(x, self.weight, self.bias)
+
+
+class InputLinear(nn.Module):
+    """Linear map of rows of X, dense or sparse; its weight is (n_in, n_out).
+
+    The other way round than in ``nn.Linear``, so that a nonzero of a sparse row meets
+    weights that lie side by side.
+    """
+
+    def __init__(self, n_in: int, n_out: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.in_features, self.out_features = n_in, n_out
+        self.weight = nn.Parameter(torch.empty(n_in, n_out, dtype=PRECISION))
+        self.bias = nn.Parameter(torch.empty(n_out, dtype=PRECISION)) if bias else None
+
+    def forward(self, x: Batch) -> Tensor:
+        if isinstance(x, Tensor):
+            return F.linear(x, self.weight.T, self.bias)
+        y = x @ self.weight
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        bias = self.bias is not None
+        return f"{self.in_features}, {self.out_features}, bias={bias}"
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that falls back to running statistics for a single row."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        if self.training and len(h) == 1:
+            statistics = (self.running_mean, self.running_var)
+            return F.batch_norm(h, *statistics, self.weight, self.bias, eps=self.eps)
+        return super().forward(h)
+
+
+class Block(nn.Module):
+    """Linear, normalisation, activation; dropout is a mask that comes in.
+
+    Batch normalisation stands before the activation; a SwiGLU block (Shazeer, 2020)
+    multiplies a value with its gate and is layer-normalised behind the product, since
+    the statistics of a product over a batch are heavy-tailed.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        activation: str,
+        normalise: bool,
+        linear: type[Linear | InputLinear] = Linear,
+    ) -> None:
+        super().__init__()
+        self.gated = activation == "swiglu"
+        self.activation = activation
+        batch_norm = normalise and not self.gated
+        # A bias in front of batch normalisation is subtracted again: leave it out.
+        self.linear = linear(
+            n_in, 2 * n_out if self.gated else n_out, bias=not batch_norm
+        )
+        self.norm: nn.Module
+        if batch_norm:
+            self.norm = BatchNorm(n_out, dtype=PRECISION)
+        elif normalise:
+            self.norm = nn.LayerNorm(n_out, dtype=PRECISION)
+        else:
+            self.norm = nn.Identity()
+
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        h = self.linear(h)
+        activation = ACTIVATIONS[self.activation]
+        if self.gated:
+            value, gate = h.chunk(2, dim=-1)
+            h = self.norm(value * activation(gate))
+        else:
+            h = activation(self.norm(h))
+        return h if mask is None else h * mask
+
+
+class Body(nn.Module):
+    """A chain of blocks; with no widths at all it passes its input on."""
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        dropout_rate: float,
+        first: type[Linear | InputLinear] = Linear,
+        **block_options,
+    ) -> None:
+        super().__init__()
+        self.widths = list(widths[1:])
+        self.dropout_rate = dropout_rate
+        self.blocks = nn.ModuleList(
+            Block(n_in, n_out, linear=Linear if i else first, **block_options)
+            for i, (n_in, n_out) in enumerate(pairwise(widths))
+        )
+
+    def masks(
+        self, x: Batch, generator: torch.Generator | None
+    ) -> Sequence[Tensor | None]:
+        """A dropout mask a block for rows ``x``, where there is dropout."""
+        if self.training and self.dropout_rate > 0.0:
+            return dropout_masks(x, self.widths, self.dropout_rate, generator)
+        return [None] * len(self.blocks)
+
+    def forward(self, h: Batch, generator: torch.Generator | None = None) -> Batch:
+        for block, mask in zip(self.blocks, self.masks(h, generator), strict=True):
+            h = block(h, mask)
+        return h
+
+
+class Encoder(nn.Module):
+    """Code of a row: a network and, beside it, an optional linear path."""
+
+    def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
+        super().__init__()
+        self.body = Body(widths, first=InputLinear, **block_options)
+        # Without blocks the heads face X.
+        head = Linear if self.body.blocks else InputLinear
+        self.mean = head(widths[-1], latent_dim)
+        self.linear = (
+            InputLinear(widths[0], latent_dim, bias=False) if linear_path else None
+        )
+
+    def forward(self, x: Batch, generator: torch.Generator | None = None):
+        return self.code(x, self.body(x, generator))
+
+    def code(self, x: Batch, h: Tensor) -> Tensor:
+        """Code of rows ``x`` whose embedding is ``h``."""
+        mean = self.mean(h)
+        return mean if self.linear is None else mean + self.linear(x)
+
+
+class GaussianEncoder(Encoder):
+    """q(z | x). The linear path, as in probabilistic PCA, has one variance for all."""
+
+    def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
+        super().__init__(widths, latent_dim, linear_path=linear_path, **block_options)
+        self.log_var = type(self.mean)(widths[-1], latent_dim)
+        self.linear_log_var = (
+            nn.Parameter(torch.empty(latent_dim, dtype=PRECISION))
+            if linear_path
+            else None
+        )
+
+    def forward(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
+        h = self.body(x, generator)
+        log_var = self.log_var(h)
+        if self.linear_log_var is not None:
+            log_var = log_var + self.linear_log_var
+        return Posterior(self.code(x, h), capped_log_var(log_var))
+
+
+class Decoder(nn.Module):
+    """Mean of p(x | z): a network and, beside it, an optional linear path."""
+
+    def __init__(self, widths, n_features, *, linear_path, **block_options) -> None:
+        super().__init__()
+        self.body = Body(widths, **block_options)
+        self.out = Linear(widths[-1], n_features)
+        self.linear = Linear(widths[0], n_features, bias=False) if linear_path else None
+
+    def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        x = self.out(self.body(z, generator))
+        return x if self.linear is None else x + self.linear(z)
+
+    def embed(self, z: Tensor) -> Tensor:
+        """What :meth:`readout` maps to rows, up to the bias: (n, width)."""
+        h = self.body(z)
+        return h if self.linear is None else torch.cat([h, z], dim=1)
+
+    def readout(self) -> Tensor:
+        """The linear map that the decoder ends in, (n_features, width)."""
+        if self.linear is None:
+            return self.out.weight
+        return torch.cat([self.out.weight, self.linear.weight], dim=1)
+
+
+class Autoencoder(nn.Module):
+    """Deterministic autoencoder.
+
+    Parameters
+    ----------
+    n_features, latent_dim : int
+    hidden_dims : sequence of int
+        Widths of the encoder's blocks; the decoder has them in reverse. Empty: linear.
+    activation : {"gelu", "silu", "relu", "leaky_relu", "swiglu"}
+    use_batch_norm : bool
+    dropout_rate : float in [0, 1)
+    linear_path : bool
+        A linear map beside each network. The networks' last layers then start at zero
+        and the linear maps wait for :meth:`set_linear_path`.
+    seed : int
+        Seed of the initial weights.
+    """
+
+    encoder_type: type[Encoder] = Encoder
+
+    def __init__(
+        self,
+        n_features: int,
+        latent_dim: int,
+        *,
+        hidden_dims: Sequence[int] = (),
+        activation: str = "gelu",
+        use_batch_norm: bool = True,
+        dropout_rate: float = 0.0,
+        linear_path: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        options = {
+            "linear_path": linear_path,
+            "activation": activation,
+            "normalise": use_batch_norm,
+            "dropout_rate": dropout_rate,
+        }
+        self.latent_dim = latent_dim
+        self.normalises_batches = bool(
+            use_batch_norm and len(hidden_dims) and activation != "swiglu"
+        )
+        widths = (n_features, *hidden_dims)
+        self.encoder = self.encoder_type(widths, latent_dim, **options)
+        self.decoder = Decoder((latent_dim, *hidden_dims[::-1]), n_features, **options)
+        self.reset_parameters(torch.Generator().manual_seed(seed))
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator) -> None:
+        """Draw the initial weights as torch does, from ``generator`` instead."""
+        for module in self.modules():
+            if isinstance(module, (Linear, InputLinear)):
+                bound = 1.0 / math.sqrt(module.in_features)
+                for parameter in module.parameters(recurse=False):
+                    parameter.uniform_(-bound, bound, generator=generator)
+            elif isinstance(module, (nn.BatchNorm1d, nn.LayerNorm)):
+                module.reset_parameters()
+        if self.encoder.linear is not None:
+            for part in (self.encoder, self.decoder):
+                for name, parameter in part.named_parameters():
+                    if not name.startswith("body."):
+                        nn.init.zeros_(parameter)
+
+    @torch.no_grad()
+    def set_linear_path(self, encode: Tensor, decode: Tensor) -> None:
+        """Set the linear path: ``encode`` is (k, n_features), ``decode`` its like.
+
+        ``decode`` is (n_features, k); units beyond k keep codes of 0.
+
+        Raises
+        ------
+        ValueError
+            If the model has no linear path.
+        """
+        linear, decoder_linear = self.encoder.linear, self.decoder.linear
+        if linear is None or decoder_linear is None:
+            raise ValueError("This model was made without a linear path.")
+        linear.weight[:, : len(encode)] = encode.T
+        decoder_linear.weight[:, : len(encode)] = decode
+
+    def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
+        """Codes (n, latent_dim) of rows (n, n_features)."""
+        return self.encoder(x, generator)
+
+    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Reconstruction (n, n_features) of codes (n, latent_dim)."""
+        return self.decoder(z, generator)
+
+    def forward(self, x: Batch) -> Tensor:
+        """Reconstruction of rows from their codes."""
+        return self.decode(self.code(x))
+
+
+class VAE(Autoencoder):
+    """Variational autoencoder with a Gaussian posterior and a Gaussian decoder.
+
+    Its code of a row is the posterior mean. Parameters as for :class:`Autoencoder`.
+    """
+
+    encoder_type = GaussianEncoder
+    encoder: GaussianEncoder
+
+    @torch.no_grad()
+    def set_posterior_variance(self, log_var: Tensor) -> None:
+        """Set the linear path's log variances (k,); other units stay at the prior.
+
+        Raises
+        ------
+        ValueError
+            If the model has no linear path.
+        """
+        raw = self.encoder.linear_log_var
+        if raw is None:
+            raise ValueError("This model was made without a linear path.")
+        raw.fill_(AT_PRIOR)
+        # What capped_log_var undoes.
+        opened = -torch.log(torch.expm1(-log_var))
+        raw[: len(log_var)] = opened.clamp(max=AT_PRIOR)
+
+    def encode(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
+        """Posterior of rows (n, n_features)."""
+        return self.encoder(x, generator)
+
+    def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
+        return self.encode(x, generator).mean

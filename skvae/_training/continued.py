@@ -1,0 +1,134 @@
+"""Training that goes on, and what a parameter that was changed in between means."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from .checkpoint import Checkpoint
+from .fit import Model, Settings
+from .net import EpochNet
+
+APPLIED = "applied"
+REFUSED = "refused"
+# Not a part of what the call does, or fixed by the first one.
+UNUSED = "unused"
+
+#: What ``partial_fit`` makes of every parameter of the estimators.
+PARTIAL_FIT = {
+    "latent_dim": REFUSED,
+    "hidden_dims": REFUSED,
+    "activation": REFUSED,
+    "dropout_rate": REFUSED,
+    "use_batch_norm": REFUSED,
+    "linear_path": REFUSED,
+    "kld_weight": APPLIED,
+    "free_bits": APPLIED,
+    "whiten": APPLIED,
+    "code_penalty": APPLIED,
+    "reg_weight": APPLIED,
+    "decoder_penalty": APPLIED,
+    "decoder_penalty_weight": APPLIED,
+    "density_components": APPLIED,
+    "lr": APPLIED,
+    "weight_decay": APPLIED,
+    "batch_size": APPLIED,
+    "gradient_clip_val": APPLIED,
+    "callbacks": APPLIED,
+    "device": APPLIED,
+    "precision": APPLIED,
+    "verbose": APPLIED,
+    # of fit's schedules and early stopping
+    "kld_schedule": UNUSED,
+    "kld_warmup": UNUSED,
+    "max_epochs": UNUSED,
+    "lr_schedule": UNUSED,
+    "early_stopping": UNUSED,
+    "validation_fraction": UNUSED,
+    "n_iter_no_change": UNUSED,
+    "tol": UNUSED,
+    "warm_start": UNUSED,
+    # the first call draws the seeds of all
+    "random_state": UNUSED,
+}
+
+#: What a warm-started ``fit`` makes of them: a net of its own has the schedules, too.
+WARM_START = {
+    name: APPLIED if meaning == UNUSED and name != "random_state" else meaning
+    for name, meaning in PARTIAL_FIT.items()
+}
+
+
+def check_same_architecture(net: EpochNet, settings: Settings) -> None:
+    """Refuse to go on with another architecture.
+
+    Raises
+    ------
+    ValueError
+        If a parameter that decides on it has changed.
+    """
+    fitted = net.get_params_for("module")
+    changed = [n for n, value in settings.module.items() if fitted[n] != value]
+    if changed:
+        raise ValueError(
+            f"{', '.join(changed)} changed since the last fit, and training cannot go "
+            "on with another architecture; clone the estimator, or fit with "
+            "warm_start=False."
+        )
+
+
+@contextmanager
+def going_on(model: Model, settings: Settings) -> Iterator[None]:
+    """Train a net on with the parameters of today; as it was if that fails."""
+    net = model.net
+    parts = Checkpoint(net.module_, net.criterion_, net.optimizer_)
+    attributes = {name: getattr(net, name) for name in _REPLACED}
+    n_epochs = len(net.history)
+    try:
+        _update(net, settings)
+        settings.family.retune(net, model.scale)
+        yield
+    except BaseException:
+        _move(net, attributes["device"])
+        for name, value in attributes.items():
+            setattr(net, name, value)
+        parts.restore()
+        del net.history[n_epochs:]
+        raise
+
+
+# Attributes of a net that an update puts others in the place of.
+_REPLACED = ("device", "optimizer_", "callbacks", "callbacks_")
+
+
+def _update(net: EpochNet, settings: Settings) -> None:
+    """Give a net the parameters of today.
+
+    The learning rate, above all: a schedule of the last fit has run it down to 0.
+    """
+    if str(settings.device) != net.device:
+        _move(net, str(settings.device))
+    if list(net.callbacks) != list(settings.callbacks):
+        net.callbacks = list(settings.callbacks)
+        net.initialize_callbacks()
+    net.set_params(
+        lr=settings.lr,
+        optimizer__weight_decay=settings.weight_decay,
+        batch_size=settings.batch_size,
+        gradient_clip_val=settings.gradient_clip_val,
+        precision=settings.precision,
+        verbose=settings.verbose,
+    )
+
+
+def _move(net: Any, device: str) -> None:
+    """Move a net, with what its optimiser has learnt, to another device."""
+    if device == net.device:
+        return
+    learnt = net.optimizer_.state_dict()
+    for part in (net.module_, net.criterion_):
+        part.to(torch.device(device))
+    net.device = device
+    net.initialize_optimizer()
+    net.optimizer_.load_state_dict(learnt)

@@ -1,0 +1,81 @@
+"""Keep the epoch that is best on held-out rows; stop when none has come for long."""
+
+from skorch.callbacks import Callback
+
+from .checkpoint import Checkpoint
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training at the end of an epoch."""
+
+
+class BestEpoch(Callback):
+    """Remember the best validation epoch; stop after ``patience`` epochs without one.
+
+    The state before the first epoch competes as epoch 0: with a linear path it is
+    probabilistic PCA, so a network that does not help leaves PCA behind.
+
+    Parameters
+    ----------
+    valid : Rows
+    patience : int
+        Epochs without an improvement of more than ``tol`` nats per row.
+    tol : float
+        Smaller improvements still become the best epoch; they do not reset the count.
+    head_start : float
+        Nats per row that an epoch has to beat epoch 0 by.
+    first_epoch : int, default=0
+        Epochs before this one are neither kept nor counted.
+
+    Attributes
+    ----------
+    best_epoch_ : int
+    """
+
+    def __init__(
+        self,
+        valid,
+        patience: int,
+        tol: float,
+        head_start: float,
+        first_epoch: int = 0,
+    ) -> None:
+        self.valid = valid
+        self.patience = patience
+        self.tol = tol
+        self.head_start = head_start
+        self.first_epoch = first_epoch
+
+    def initialize(self):
+        # Another callback may stop training before this one hears of its begin.
+        self.best_epoch_ = 0
+        self.waited_ = 0
+        self.checkpoint_ = None
+        return self
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
+        self.best_epoch_ = 0
+        self.best_ = net.validate(self.valid).objective - self.head_start
+        self.mark_ = self.best_
+        self.waited_ = 0
+        self.checkpoint_ = Checkpoint(net.module_, net.criterion_)
+
+    def on_epoch_end(self, net, **kwargs) -> None:
+        if net.history[-1, "epoch"] < self.first_epoch:
+            return
+        objective = net.history[-1, "valid_objective"]
+        if objective < self.best_:
+            self.best_ = objective
+            self.best_epoch_ = net.history[-1, "epoch"]
+            self.checkpoint_ = Checkpoint(net.module_, net.criterion_)
+        self.waited_ += 1
+        if objective < self.mark_ - self.tol:
+            self.mark_ = objective
+            self.waited_ = 0
+        if self.waited_ >= self.patience:
+            raise StopTraining
+
+    def restore(self) -> None:
+        """Go back to the best epoch."""
+        if self.checkpoint_ is not None:
+            self.checkpoint_.restore()

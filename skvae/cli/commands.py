@@ -1,0 +1,340 @@
+"""The command line: ``python -m skvae`` searches, fits and transforms."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import joblib
+import numpy as np
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.model_selection import ShuffleSplit
+from sklearn.utils import _safe_indexing
+
+from .._data.counts import warn_if_counts
+from .._evaluation.advice import what_was_kept
+from ..ae import AETransformer
+from ..presets import ESTIMATORS, preset_params
+from ..rae import RAETransformer
+from ..sae import SAETransformer
+from ..vae import VAETransformer
+from .files import (
+    WRITABLE,
+    Table,
+    TableError,
+    check_writable,
+    make_empty_folder,
+    read_table,
+    write_table,
+)
+from .flags import make_parser
+from .pipeline import make_model, order_of_columns
+from .plots import plot_search
+from .search import (
+    default_dims,
+    default_jobs,
+    default_weights,
+    differs,
+    edges,
+    format_results,
+    pca_scores,
+    results,
+    search,
+    write_runs,
+)
+from .table import some
+
+DIGITS_EPOCHS = 40
+DEFAULT_DIM = 10
+MODEL_ENDINGS = (".joblib",)
+FAMILY = (VAETransformer, AETransformer, RAETransformer, SAETransformer)
+
+
+def main(argv=None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = make_parser(search=_search, fit=_fit, transform=_transform)
+    args = parser.parse_args(argv if argv else (sys.argv[1:] or ["search"]))
+    try:
+        with _warnings_in_one_line():
+            args.run(args)
+    except (TableError, ValueError, OSError, FloatingPointError) as error:
+        message = " ".join(str(error).split())
+        print(f"skvae: error: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("skvae: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Where in the package a warning comes from says nothing to a shell."""
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        text = " ".join(str(message).split())
+        print(f"skvae: warning: {text}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+# -- what the flags say ----------------------------------------------------------------
+
+
+def _read(args) -> Table:
+    table = read_table(
+        args.file,
+        label=args.label,
+        index=args.index,
+        numeric_only=args.numeric_only,
+        sep=args.sep,
+        decimal=args.decimal,
+    )
+    if table.left_out:
+        print(f"left out, not numbers: {some(table.left_out)}")
+    if not getattr(args, "no_scale", True):
+        # Standardised, they are no whole numbers, and no estimator would see it.
+        warn_if_counts(table.X)
+    return table
+
+
+def _params(args) -> dict:
+    """Parameters of the estimator that the flags set."""
+    params = {} if args.preset is None else _preset(args.preset)
+    params |= {
+        "device": args.device,
+        "precision": args.precision,
+        "random_state": args.seed,
+    }
+    if args.max_epochs is not None:
+        params["max_epochs"] = args.max_epochs
+    if args.hidden_dims is not None:
+        params["hidden_dims"] = tuple(args.hidden_dims)
+    return params
+
+
+def _preset(name: str) -> dict:
+    return preset_params(name, ESTIMATORS[name])
+
+
+def _estimator(args):
+    """What ``fit`` fits."""
+    params = _params(args)
+    if args.latent_dim is not None:
+        params["latent_dim"] = args.latent_dim
+    owner = "VAETransformer" if args.preset is None else ESTIMATORS[args.preset]
+    if args.kld_weight is not None:
+        if owner != "VAETransformer":
+            raise ValueError(
+                f"--kld-weight is for a VAETransformer, and --preset {args.preset} is "
+                f"of {owner}; leave one out."
+            )
+        params["kld_weight"] = args.kld_weight
+    return next(kind for kind in FAMILY if kind.__name__ == owner)(**params)
+
+
+def _digits() -> Table:
+    digits = load_digits()
+    return Table(digits.data / 16.0, list(digits.feature_names), digits.target)
+
+
+def _dump(model, path: str) -> None:
+    joblib.dump(model, path)
+    print(f"wrote {path}")
+
+
+# -- search ----------------------------------------------------------------------------
+
+
+def _search(args) -> None:
+    check_writable(args.picture, (".png", ".pdf", ".svg"))
+    if args.model is not None:
+        check_writable(args.model, MODEL_ENDINGS)
+    if args.preset is not None and ESTIMATORS[args.preset] != "VAETransformer":
+        raise ValueError(
+            "search ranks by the ELBO, which needs a VAETransformer, and --preset "
+            f"{args.preset} is of {ESTIMATORS[args.preset]}; fit takes it."
+        )
+    if args.file is None:
+        table, image_shape, scale = _digits(), (8, 8), False
+        args.max_epochs = args.max_epochs or DIGITS_EPOCHS
+        name = "digits (1797 x 64, pixels 0 to 1)"
+    else:
+        table = _read(args)
+        image_shape, scale = None, not args.no_scale
+        name = f"{args.file} ({table.X.shape[0]} x {table.X.shape[1]})"
+    X, params = table.X, _params(args)
+    preset_dim, _ = params.pop("latent_dim", None), params.pop("kld_weight", None)
+    dims = args.latent_dims or default_dims(X.shape[1], preset_dim)
+    dims = list(dict.fromkeys(dims))
+    weights = args.kld_weights or default_weights(X, scale, dims, args.seed)
+    weights = list(dict.fromkeys(weights))
+    if args.out is not None:
+        make_empty_folder(args.out)
+    print(f"{name}: {len(weights)} x {len(dims)} grid, {args.folds} folds", flush=True)
+    n_fits = len(weights) * len(dims) * args.folds
+    grid = search(
+        X,
+        weights=weights,
+        dims=dims,
+        scale=scale,
+        folds=args.folds,
+        n_jobs=args.jobs or default_jobs(args.device, n_fits),
+        params=params,
+        names=table.feature_names,
+        quiet=args.quiet,
+    )
+    rows = results(grid, X)
+    print(format_results(rows))
+    _print_winner(grid, rows, X.shape[1])
+    if args.model is not None:
+        _dump(grid.best_estimator_, args.model)
+    if args.out is not None:
+        _write_runs(args, grid, table)
+    try:
+        plot_search(args.picture, grid, rows, X, table.labels, image_shape)
+    except TableError as error:
+        print(f"skvae: no picture: {error}", file=sys.stderr)
+    else:
+        print(f"wrote {args.picture}")
+
+
+def _print_winner(grid, rows: list[dict], n_features: int) -> None:
+    best = grid.best_params_
+    print(
+        f"winner: VAETransformer({best['vae__latent_dim']}, "
+        f"kld_weight={best['vae__kld_weight']:.2g})"
+    )
+    _print_start(grid.best_estimator_[-1])
+    beyond = edges(rows, n_features)
+    if beyond is not None:
+        print(beyond)
+    if grid.best_score_ < np.nanmax([r["pca"] for r in rows] + [-np.inf]):
+        print(
+            "PCA scores higher than any of these: try other weights, more epochs, or "
+            "fit's default, which fits the weight."
+        )
+
+
+def _write_runs(args, grid, table: Table) -> None:
+    failed = write_runs(args.out, grid, table.X, table.labels, quiet=args.quiet)
+    for name in failed:
+        print(f"skvae: {name} failed; its error.txt says why", file=sys.stderr)
+    print(f"wrote a directory per candidate into {args.out}")
+
+
+# -- fit -------------------------------------------------------------------------------
+
+
+def _fit(args) -> None:
+    check_writable(args.out, MODEL_ENDINGS)
+    estimator = _estimator(args)
+    table = _read(args)
+    X = table.X
+    if args.latent_dim is None and args.preset is None:
+        estimator.set_params(latent_dim=max(1, min(DEFAULT_DIM, X.shape[1] - 1)))
+    model = make_model(X, estimator, scale=not args.no_scale, names=table.feature_names)
+    print(f"{args.file} ({X.shape[0]} x {X.shape[1]})", flush=True)
+    if args.test_fraction > 0.0:
+        print(_held_out(model, X, args.test_fraction, args.seed), flush=True)
+    model.fit(X)
+    _dump(model, args.out)
+    fitted = model[-1]
+    print(
+        f"{fitted.n_iter_} epochs, best {fitted.best_epoch_}; "
+        f"{_score(model, X)} on the training rows{_weights(fitted)}"
+    )
+    _print_start(fitted)
+
+
+def _held_out(model, X, fraction: float, seed: int) -> str:
+    """What a fit on the other rows makes of some rows, in a line."""
+    n_test = int(np.ceil(fraction * X.shape[0]))
+    if X.shape[0] - n_test < 2:
+        return f"no rows held out: {X.shape[0]} are too few for --test-fraction"
+    split = ShuffleSplit(1, test_size=n_test, random_state=seed)
+    train, test = next(split.split(X))
+    other = clone(model).fit(_safe_indexing(X, train))
+    shown = _score(other, _safe_indexing(X, test))
+    line = f"held out, {n_test} rows: {shown}"
+    if isinstance(other[-1], VAETransformer):
+        found = pca_scores(X, other[-1].latent_dim, model[:-1], split)
+        if not np.isnan(found["pca"]):
+            line += f"; PCA {found['pca']:.2f}"
+        if differs(**found):
+            line += f" (scikit-learn's PCA.score: {found['pca_sklearn']:.2f})"
+    return f"{line}. By a fit on the other rows; the saved model is of all rows."
+
+
+def _score(model, X) -> str:
+    score = model.score(X)
+    if isinstance(model[-1], VAETransformer):
+        return f"ELBO {score:.2f} nats per row"
+    return f"mean squared error {-score:.4g}"
+
+
+def _weights(fitted) -> str:
+    if not isinstance(fitted, VAETransformer):
+        return ""
+    return f"; kld_weight {fitted.kld_weight_:.3g} (beta {fitted.beta_:.3g})"
+
+
+def _print_start(fitted) -> None:
+    """Say so if nothing that was trained is in the model."""
+    if not fitted.early_stopping or fitted.best_epoch_ > 0:
+        return
+    linear_path = fitted.linear_path is not None
+    print(what_was_kept(0, fitted.n_iter_, linear_path=linear_path))
+
+
+# -- transform -------------------------------------------------------------------------
+
+
+def _transform(args) -> None:
+    check_writable(args.out, WRITABLE)
+    model = _load(args.model)
+    table = _read(args)
+    if os.path.exists(args.out) and os.path.samefile(args.file, args.out):
+        raise TableError(f"{args.out}: is the table; name another file for the codes")
+    try:
+        codes = np.asarray(model.transform(_as_fitted(model, table, args.file)))
+    except ValueError as error:
+        raise TableError(f"{args.file}: {error}") from error
+    # Not the pipeline's, which fails if a step before the last has none.
+    final = model[-1] if hasattr(model, "steps") else model
+    write_table(args.out, codes, final.get_feature_names_out(), table.row_names)
+    print(f"wrote {args.out} ({codes.shape[0]} x {codes.shape[1]})")
+
+
+def _load(path: str):
+    try:
+        model = joblib.load(path)
+    except FileNotFoundError as error:
+        raise TableError(f"{path}: no such file") from error
+    except Exception as error:
+        raise TableError(f"{path}: not a model that skvae saved") from error
+    if not hasattr(model, "transform"):
+        raise TableError(f"{path}: not a model that skvae saved")
+    return model
+
+
+def _as_fitted(model, table: Table, path: str):
+    """X with its columns in the order of the model's, if both have names."""
+    fitted = getattr(model, "feature_names_in_", None)
+    if fitted is None:
+        return table.X
+    # They are compared here; scikit-learn asks for a data frame, and there is none.
+    warnings.filterwarnings("ignore", "X does not have valid feature names")
+    if table.feature_names is None:
+        print(
+            f"skvae: warning: {path} has no names of columns, the model has; they are "
+            "taken as they come",
+            file=sys.stderr,
+        )
+        return table.X
+    order = order_of_columns(list(map(str, fitted)), table.feature_names)
+    return table.X if order is None else table.X[:, order]
