@@ -218,7 +218,7 @@ def residual_variance(
 def linear_vae(
     eigenvalues: np.ndarray, eigenvectors: np.ndarray, noise_variance: float
 ) -> LinearVAE:
-    """The optimal linear VAE at a decoder variance; idle units are zero."""
+    """The optimal linear VAE at a decoder variance; inactive units are zero."""
     active = eigenvalues > noise_variance
     kept = np.where(active, eigenvalues, noise_variance)
     gain = np.sqrt(kept - noise_variance)
