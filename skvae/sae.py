@@ -4,7 +4,7 @@ from numbers import Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._linear.linear_vae import column_moments
+from ._data.moments import column_moments
 from ._training.deterministic import Sparse
 from ._utils.warn import warn_user
 from .ae import AETransformer

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skvae._linear.linear_vae import Components
+from skvae._linear.components import Components
 from skvae._nn.thresholds import ThresholdedAutoencoder
 from skvae._objectives.criteria import PenalisedError
 from skvae._training.deterministic import Deterministic, Sparse

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from .._data.dataset import TableDataset
-from .._linear.linear_vae import Components, LinearMap
+from .._linear.components import Components
+from .._linear.linear_vae import LinearMap
 from .._nn.autoencoder import Autoencoder
 from .._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
 from .._objectives.criteria import PenalisedError

@@ -11,15 +11,10 @@ from skorch.callbacks import Callback
 
 from .._data.counts import warn_if_counts
 from .._data.dataset import TableDataset
+from .._data.moments import column_moments
 from .._evaluation.calibration import Codes
-from .._linear.linear_vae import (
-    Components,
-    LinearVAE,
-    bounded_index,
-    column_moments,
-    estimation_loss,
-    principal_components,
-)
+from .._linear.components import Components, bounded_index, principal_components
+from .._linear.linear_vae import LinearVAE, estimation_loss
 from .._nn.autoencoder import Autoencoder
 from .._objectives.criteria import Criterion
 from .._utils.seeds import Seeds

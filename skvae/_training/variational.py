@@ -14,8 +14,8 @@ from .._evaluation.calibration import (
     noise_of_linear,
     noise_of_module,
 )
+from .._linear.components import Components
 from .._linear.linear_vae import (
-    Components,
     LinearVAE,
     linear_vae,
     prediction_error,
