@@ -364,6 +364,7 @@ def diagnose(estimator, X) -> Diagnosis:
     noise = noise_of_weight(found["kld_weight"], n_features)
     expected_active = active_by_theory(theory.eigenvalues, noise)
     expected_rate = rate_by_theory(theory.eigenvalues, noise)
+    likelihood = estimator._fitted.state.likelihood
     row_elbo, linear = found.pop("row_elbo"), _linear_likelihood(estimator, rows)
     gain = row_elbo - linear
     measured = Measured(
@@ -371,9 +372,9 @@ def diagnose(estimator, X) -> Diagnosis:
         n_features=n_features,
         shuffle_loss=found["shuffle_loss"],
         expected_rate=expected_rate,
-        noise_share=found["noise_variance"] / estimator.scale_**2,
+        noise_share=found["noise_variance"] / likelihood.scale**2,
         weakest_kl=float(found["kl_per_unit"].min()),
-        balanced_weight=weight_of_noise(found["noise_variance"], n_features),
+        balanced_weight=likelihood.calibrated_weight(),
         gain=float(gain.mean()),
         gain_error=float(gain.std() / math.sqrt(len(gain))),
     )
@@ -430,7 +431,7 @@ def _measured(estimator, X, n_rows: int) -> dict[str, Any]:
         "shuffle_loss": _shuffle_loss(estimator, X),
         "beta": float(estimator.beta_),
         "kld_weight": float(estimator.kld_weight_),
-        "noise_variance": float(estimator.noise_variance_),
+        "noise_variance": float(getattr(estimator, "noise_variance_", math.nan)),
     }
 
 

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
 
 from .._data.counts import warn_if_counts
 from .._data.dataset import TableDataset
@@ -24,6 +23,7 @@ from .early_stopping import BestEpoch
 from .fitted import Fitted
 from .net import EpochNet, build_net, cosine_schedule, net_options, train
 from .settings import Settings
+from .skorch_parts import Callback
 from .split import next_split
 from .state import FittedState, Record
 

@@ -16,9 +16,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
-from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler, PrintLog
-from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -30,6 +27,7 @@ from .._objectives.criterion import Criterion, scalar
 from .._utils.seeds import Seeds
 from .early_stopping import StopTraining
 from .settings import Settings
+from .skorch_parts import Callback, LRScheduler, NeuralNet, PrintLog, predefined_split
 
 _PARTS = ("module_", "criterion_", "optimizer_")
 _VALIDATION_SEED = 1_312_611_4

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from skorch.callbacks import Callback
-from skorch.exceptions import DeviceWarning
-from skorch.history import History
 
 from .._likelihoods.base import Likelihood
 from .._utils.device import device_or_cpu
 from .._utils.warn import warn_user
 from .fitted import Fitted
 from .net import EpochNet, build_net
+from .skorch_parts import Callback, DeviceWarning, History
 from .state import FittedState, Record, to_array, to_tensor
 
 # Of the layout of what is written; a change that old data cannot follow raises it.

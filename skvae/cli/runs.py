@@ -22,9 +22,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, gen_batches
 
-from .. import VAETransformer
 from .._data.dataset import chunk_rows
 from ..metrics import _final, log_likelihood_scorer
+from ..vae import VAETransformer
 
 CONFIG = "config.json"
 MODEL = "model.joblib"
