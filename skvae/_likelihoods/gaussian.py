@@ -72,7 +72,7 @@ class Gaussian(Likelihood):
         return self.units.number("noise")
 
     def fit_inputs(self, mean: np.ndarray, variance: np.ndarray) -> None:
-        self.units.hold("mean", mean)
+        self.units.hold("mean", np.asarray(mean, dtype=np.float64))
         self.units.hold("scale", float(np.sqrt(variance.mean())) or 1.0)
 
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
