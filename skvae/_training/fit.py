@@ -10,7 +10,6 @@ import torch
 from .._data.counts import warn_if_counts
 from .._data.dataset import TableDataset
 from .._data.moments import column_moments
-from .._linear.components import Components, bounded_index, principal_components
 from .._linear.linear_vae import estimation_loss
 from .._utils.seeds import Seeds
 from .._utils.validation import (
@@ -22,6 +21,7 @@ from .continued import going_on
 from .early_stopping import BestEpoch
 from .fitted import Fitted
 from .net import EpochNet, build_net, cosine_schedule, net_options, train
+from .pca_init import PCAInit
 from .settings import Settings
 from .skorch_parts import Callback
 from .split import next_split
@@ -69,21 +69,6 @@ def begin(X, settings: Settings, seeds: Seeds, feature_names=None) -> Fitted:
     return Fitted(net, FittedState(net.module_, net.criterion_))
 
 
-def pca_init_of(X, index, state: FittedState, settings: Settings, seeds: Seeds):
-    """The best linear model of the rows at ``index``, in model units."""
-    k = settings.network["latent_dim"]
-    generator = seeds.numpy_generator(seeds.components)
-    subset = X[bounded_index(X, index, k)]
-    scale = state.likelihood.scale
-    total = column_moments(subset)[1].sum() / scale**2
-    eigenvalues, eigenvectors = np.empty(0), np.empty((0, X.shape[1]))
-    if total > 0.0:
-        eigenvalues, eigenvectors = principal_components(subset, k, generator)
-        eigenvalues = eigenvalues / scale**2
-    components = Components(eigenvalues, eigenvectors, float(total))
-    return settings.strategy.pca_init(components, state.likelihood)
-
-
 def fit_rows(
     X,
     settings: Settings,
@@ -108,7 +93,8 @@ def fit_rows(
     if previous is not None:
         warm_start_from(fit, previous, settings)
     elif settings.linear_path:
-        pca_init = pca_init_of(X, train_index, state, settings, seeds)
+        linear = PCAInit(X, state, settings, seeds)
+        pca_init = linear.of(train_index)
         strategy.set_pca_init(state, pca_init)
     rows = fit.rows(X, index=train_index)
     valid = fit.rows(X, index=valid_index) if len(valid_index) else None
@@ -125,8 +111,7 @@ def fit_rows(
         best = best_epoch
         if pca_init is not None:
             if valid is not None:
-                every = np.concatenate([valid_index, train_index])
-                pca_init = pca_init_of(X, every, state, settings, seeds)
+                pca_init = linear.of_all(train_index, valid_index)
             strategy.calibrate_pca_init(pca_init, fit.rows(X, resident=False))
             if best_epoch == 0:
                 # The network did not help: leave the linear model of all rows behind.
@@ -160,8 +145,7 @@ def fitted_chunk(
     fit = begin(X, settings, seeds, feature_names) if previous is None else previous
     net, state = fit
     if previous is None and settings.linear_path:
-        every = np.arange(X.shape[0])
-        pca_init = pca_init_of(X, every, state, settings, seeds)
+        pca_init = PCAInit(X, state, settings, seeds).of(np.arange(X.shape[0]))
         strategy.set_pca_init(state, pca_init)
     with going_on(fit, settings):
         rows = fit.rows(X)
