@@ -342,6 +342,7 @@ class VAETransformer(BaseAutoencoder):
             lr=record.lr,
             n_steps=record.n_steps,
             fitted=self._strategy().kld_weight is None,
+            beta=float(self.beta),
             stopped_early=record.stopped_early,
             diverged=record.diverged,
             free_nats=record.free_bits * self.module_.latent_dim,

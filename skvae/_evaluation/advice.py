@@ -55,7 +55,7 @@ def advise(verdict: str, measured: Measured, training: Training) -> str:
     if m.rate < UNTRAINED_RATE * m.expected_rate and verdict != TOO_FEW_UNITS:
         lead = "" if verdict == HEALTHY else f"{advice} But first: "
         advice = f"{lead}{_low_rate(m)}: {_longer(training)}."
-    return advice + _about_beta(m.beta, training.kld_weight, m.balanced_weight)
+    return advice + _about_beta(measured, training)
 
 
 def what_was_kept(
@@ -97,6 +97,8 @@ def collapse_advice(verdict: str, training: Training) -> str:
     lower = f"lower kld_weight from {weight:.2g}"
     if training.fitted:
         lower = f"set kld_weight to a number below {weight:.2g}"
+    if training.beta > 1.0:
+        lower = f"lower beta from {training.beta:.2g}"
     if training.far_below_threshold and training.lr > HIGH_LR:
         return (
             f"{silent}, though a linear model would have active units at this weight: "
@@ -123,10 +125,13 @@ def _nearly_deterministic(measured: Measured, training: Training) -> str:
             f"below the rank of X, or raise kld_weight from {weight:.2g} to a number "
             "that stands for the noise of the measurement."
         )
+    plain = f"The model is an almost plain autoencoder: beta is {measured.beta:.2g}."
+    if training.fitted:
+        return f"{plain} Raise beta towards 1, which is maximum likelihood."
     return (
-        f"The model is an almost plain autoencoder: beta is {measured.beta:.2g}. Raise "
-        f"kld_weight from {weight:.2g} towards {measured.balanced_weight:.2g}, which "
-        'is beta = 1 at the noise of this fit, or use kld_weight="auto".'
+        f"{plain} Raise kld_weight from {weight:.2g} towards "
+        f"{measured.balanced_weight:.2g}, which is beta = 1 at the noise of this fit, or "
+        'use kld_weight="auto".'
     )
 
 
@@ -136,7 +141,7 @@ def _below_linear(measured: Measured, training: Training) -> str:
     worse = f"The ELBO is {-m.gain:.3g} nats below that of probabilistic PCA"
     off_balance = not 1.0 / FAR_BETA <= m.beta <= FAR_BETA
     if off_balance and m.rate >= UNTRAINED_RATE * m.expected_rate:
-        about = _about_beta(m.beta, training.kld_weight, m.balanced_weight)
+        about = _about_beta(measured, training)
         return f"{worse}, by the weight:{about}"
     if training.lr > HIGH_LR:
         return (
@@ -178,13 +183,16 @@ def _longer(training: Training) -> str:
     return f'train for longer ({epochs}){higher}, or start as PCA (linear_path="pca")'
 
 
-def _about_beta(beta: float, kld_weight: float, balanced_weight: float) -> str:
+def _about_beta(measured: Measured, training: Training) -> str:
     """A sentence, where the weight is far from maximum likelihood's."""
+    beta = measured.beta
     if 1.0 / FAR_BETA <= beta <= FAR_BETA:
         return ""
     verb = "lower" if beta > 1.0 else "raise"
+    if training.fitted:
+        return f" beta is {beta:.2g}: for maximum likelihood, {verb} it to 1."
     return (
         f" beta is {beta:.2g}: for maximum likelihood, {verb} kld_weight from "
-        f"{kld_weight:.2g} towards {balanced_weight:.2g}, or use "
+        f"{training.kld_weight:.2g} towards {measured.balanced_weight:.2g}, or use "
         'kld_weight="auto".'
     )

@@ -66,8 +66,8 @@ class Training(NamedTuple):
     """What a fit was trained with, and how it ended.
 
     ``first_weight`` is the one below which a linear model of the rows has an active
-    unit, 0 if they are all the same; ``fitted`` says that the weight follows the noise;
-    ``free_nats`` are those of the KL that cost nothing.
+    unit, 0 if they are all the same; ``fitted`` says that the weight follows the noise,
+    ``beta`` times; ``free_nats`` are those of the KL that cost nothing.
     """
 
     kld_weight: float
@@ -75,6 +75,7 @@ class Training(NamedTuple):
     lr: float
     n_steps: int
     fitted: bool = False
+    beta: float = 1.0
     stopped_early: bool = False
     diverged: bool = False
     free_nats: float = 0.0

@@ -61,37 +61,40 @@ def is_tall(X) -> bool:
 class Scatter(NamedTuple):
     """Of rows around their mean: what merges where tables do.
 
-    ``mean`` (D,); ``products`` (D, D), the sum of outer products of centred rows;
-    ``variance`` (D,), 0 for columns that are constant but for rounding. float64.
+    ``mean`` (D,); ``products`` (D, D), the sum of outer products of centred rows, in
+    squared units of ``unit``; ``variance`` (D,), 0 for columns that are constant but
+    for rounding.
     """
 
     n_rows: int
     mean: np.ndarray
     products: np.ndarray
+    unit: float
     variance: np.ndarray
 
 
 def scatter_of(X: np.ndarray) -> Scatter:
-    """The scatter of dense rows, in one pass over a copy of them."""
+    """The scatter of dense rows, from one copy of them."""
     centred, mean, unit = _centred(X)
     with threads_worth(X.shape[0] * X.shape[1] ** 2):
-        products = (centred.T @ centred).astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):  # the total tells
-        products *= unit**2
-    variance = without_rounding(mean, np.diag(products) / len(X), X.dtype)
-    return Scatter(len(X), mean, products, variance)
+        products = centred.T @ centred
+    squares = np.diag(products).astype(np.float64)
+    mean, variance = _moments(centred, mean, unit, squares, X.dtype)
+    return Scatter(len(X), mean, products, unit, variance)
 
 
 def merged(a: Scatter, b: Scatter) -> Scatter:
     """The scatter of both tables' rows (Chan, Golub & LeVeque, 1979)."""
     n_rows = a.n_rows + b.n_rows
-    apart = b.mean - a.mean
+    apart = (b.mean - a.mean) / a.unit
     share = a.n_rows * b.n_rows / n_rows
-    products = a.products + b.products + share * np.outer(apart, apart)
+    products = a.products + b.products * (b.unit / a.unit) ** 2
+    products = products + share * np.outer(apart, apart)
+    mean = a.mean + (b.mean - a.mean) * (b.n_rows / n_rows)
     # A column that is constant in both, at the same value, is constant.
     varies = (a.variance > 0.0) | (b.variance > 0.0) | (apart != 0.0)
-    variance = np.where(varies, np.diag(products) / n_rows, 0.0)
-    return Scatter(n_rows, a.mean + apart * (b.n_rows / n_rows), products, variance)
+    variance = np.diag(products) / n_rows * a.unit**2
+    return Scatter(n_rows, mean, products, a.unit, np.where(varies, variance, 0.0))
 
 
 def components_of(scatter: Scatter, n_components: int) -> Components:
@@ -107,7 +110,8 @@ def components_of(scatter: Scatter, n_components: int) -> Components:
             subset_by_index=(n_features - k, n_features - 1),
         )
     # Rounding can take an eigenvalue of a singular matrix below zero.
-    return _with_signs(np.maximum(values[::-1], 0.0), vectors.T[::-1], total)
+    values = np.maximum(values[::-1], 0.0) * scatter.unit**2
+    return _with_signs(values, vectors.T[::-1], total)
 
 
 def _none(n_features: int, total: float) -> Components:
@@ -124,22 +128,34 @@ def _with_signs(values: np.ndarray, vectors: np.ndarray, total: float) -> Compon
 
 def _centred(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.float64]:
     """Centred rows in a unit that squares do not overflow in, the mean, the unit."""
-    mean = X.mean(axis=0, dtype=np.float64)
-    dtype = X.dtype
-    if X.size <= MAX_ENTRIES // 10 or dtype.kind != "f":
+    if X.size <= MAX_ENTRIES // 10:
         # The small eigenvalues, which are the noise, drown in float32's rounding.
-        dtype = np.dtype(np.float64)
+        X = np.asarray(X, dtype=np.float64)
     # Solvers for tall tables lose a small spread around a large mean, and a float32 sum
     # of many rows loses the mean.
-    centred = X.astype(dtype)
-    centred -= mean.astype(dtype)
-    # The mean is off by its rounding, which grows with the rows.
-    drift = centred.mean(axis=0, dtype=np.float64)
-    centred -= drift.astype(dtype)
-    mean += drift
+    mean = X.mean(axis=0, dtype=np.float64)
+    centred = X - mean.astype(X.dtype)
     unit = np.float64(np.abs(centred).max()) or np.float64(1.0)
     centred /= unit
     return centred, mean, unit
+
+
+def _moments(
+    centred: np.ndarray,
+    mean: np.ndarray,
+    unit: np.float64,
+    squares: np.ndarray,
+    dtype: np.dtype,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of columns, from sums of squares of their centred rows.
+
+    The mean was off by its rounding, which grows with the rows.
+    """
+    drift = centred.mean(axis=0, dtype=np.float64)
+    with np.errstate(over="ignore"):  # infinity is the answer then
+        variance = (squares / len(centred) - np.square(drift)) * unit**2
+        mean = mean + drift * unit
+    return mean, without_rounding(mean, np.maximum(variance, 0.0), dtype)
 
 
 def _dense_components(
@@ -149,7 +165,7 @@ def _dense_components(
     n_rows, n_features = X.shape
     centred, mean, unit = _centred(X)
     squares = np.einsum("ij,ij->j", centred, centred, dtype=np.float64)
-    variance = without_rounding(mean, squares / n_rows * unit**2, X.dtype)
+    _, variance = _moments(centred, mean, unit, squares, X.dtype)
     total = float(variance.sum())
     if k < 1 or total == 0.0 or not np.isfinite(total):
         return _none(n_features, total)
