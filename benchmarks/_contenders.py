@@ -118,23 +118,23 @@ def fit_pythae(X: Any, w: Workload, device: str) -> Any:
     class Encoder(BaseEncoder):
         def __init__(self, plain: PlainVAE) -> None:
             super().__init__()
-            self.body, self.mean, self.log_var = (
+            self.mlp, self.mean, self.log_var = (
                 plain.encoder,
                 plain.mean,
                 plain.log_var,
             )
 
         def forward(self, x):
-            h = self.body(x)
+            h = self.mlp(x)
             return ModelOutput(embedding=self.mean(h), log_covariance=self.log_var(h))
 
     class Decoder(BaseDecoder):
         def __init__(self, plain: PlainVAE) -> None:
             super().__init__()
-            self.body, self.out = plain.decoder, plain.out
+            self.mlp, self.out = plain.decoder, plain.out
 
         def forward(self, z):
-            return ModelOutput(reconstruction=self.out(self.body(z)))
+            return ModelOutput(reconstruction=self.out(self.mlp(z)))
 
     torch.manual_seed(0)
     plain = PlainVAE(w)

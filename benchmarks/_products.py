@@ -34,7 +34,7 @@ class LayerProducts:
 
 def fit_nothing(X: Any, w: Workload, device: str) -> None:
     """Products of as many steps as a fit has, by torch's fastest float32 ones."""
-    from skvae._kernels.onednn import fast_products
+    from skvae._kernels.onednn import onednn_matmul
 
     with torch.device("meta"):
         layers = [m for m in PlainVAE(w).modules() if isinstance(m, nn.Linear)]
@@ -43,7 +43,7 @@ def fit_nothing(X: Any, w: Workload, device: str) -> None:
         LayerProducts(layer, size, device, faces_table=layer is layers[0])
         for layer in layers
     ]
-    with torch.no_grad(), fast_products():
+    with torch.no_grad(), onednn_matmul():
         for _ in range(w.epochs):
             for start in range(0, w.rows, size):
                 n = min(size, w.rows - start)

@@ -49,7 +49,7 @@ class Columns(_ByAutograd):
 
     def terms(self, module, x, generator):
         z = _code(self, module, x, generator)
-        first = module.decoder.linear, module.decoder.body.blocks[0].linear
+        first = module.decoder.linear, module.decoder.mlp.blocks[0].linear
         squares = [layer.weight.square().sum(dim=0) for layer in first]
         lengths = torch.stack(squares).sum(dim=0).sqrt()
         error = F.mse_loss(module.decode(z, generator), x)
@@ -87,9 +87,9 @@ class DesignSAE(SAETransformer):
 
     design = Taken
 
-    def _family(self):
-        family = type("Family", (Sparse,), {"criterion": self.design})
-        return family(**vars(super()._family()))
+    def _strategy(self):
+        strategy = type("TrainingStrategy", (Sparse,), {"criterion": self.design})
+        return strategy(**vars(super()._strategy()))
 
 
 #: Name: class of the loss, and whether there is a threshold.

@@ -29,7 +29,7 @@ from sklearn.utils import gen_batches
 from torch import nn
 
 from skvae import VAETransformer
-from skvae._kernels.onednn import fast_products
+from skvae._kernels.onednn import onednn_matmul
 
 CHUNK = 1024
 
@@ -71,7 +71,7 @@ def loop(X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray
 
 
 def tuned_loop(X: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-    with fast_products():
+    with onednn_matmul():
         return loop(X, function)
 
 

@@ -44,7 +44,7 @@ MAX_ROWS = 4000
 
 HEADER = (
     "| model | weight | zero | within 1 % | within 10 % | error | neighbours | seconds "
-    "| idle units |\n|-|-|-|-|-|-|-|-|-|"
+    "| inactive units |\n|-|-|-|-|-|-|-|-|-|"
 )
 
 
@@ -75,7 +75,7 @@ def measured(model, split, restore=None):
         "error": error / np.square(test - X.mean(axis=0)).mean(),
         "neighbours": KNeighborsClassifier(15).fit(codes, y).score(of_test, y_test),
         "seconds": seconds,
-        "idle": int((~codes.any(axis=0)).sum()),
+        "inactive": int((~codes.any(axis=0)).sum()),
     }
 
 
@@ -85,7 +85,7 @@ def line(model, weight, found):
     return (
         f"| {model} | {weight} | {zero:.0%} | {near:.0%} | {nearer:.0%} | "
         f"{found['error']:.3f} | {found['neighbours']:.3f} | {found['seconds']:.1f} | "
-        f"{found['idle']} |"
+        f"{found['inactive']} |"
     )
 
 

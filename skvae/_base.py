@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from ._data.dataset import Rows, chunk_rows, stacked
+from ._data.dataset import TableDataset, chunk_rows, stacked
 from ._evaluation.advice import divergence_advice, what_was_kept
 from ._kernels.sparse import Batch, as_tensor
 from ._kernels.surroundings import public
@@ -27,9 +27,9 @@ from ._nn.autoencoder import ACTIVATIONS, Autoencoder
 from ._training.callbacks import CallbackParams, checked_callbacks
 from ._training.continued import check_same_architecture, going_on
 from ._training.fit import (
-    Family,
     Model,
     Settings,
+    TrainingStrategy,
     fit_model,
     linear_start,
     note_training,
@@ -38,7 +38,7 @@ from ._training.fit import (
 from ._training.history import epoch_row
 from ._training.net import EpochNet, train
 from ._utils.device import checked_precision, inference_dtype, resolve_device
-from ._utils.seeds import Streams, entropy_of
+from ._utils.seeds import Seeds, entropy_of
 from ._utils.validation import (
     canonical,
     checked_finite,
@@ -70,7 +70,7 @@ class BaseAutoencoder(
     """Fitting, coding and reconstructing, for every autoencoder of the package.
 
     Subclasses define ``__init__`` with the parameters that are constrained here and
-    their own, and :meth:`_family`.
+    their own, and :meth:`_strategy`.
     """
 
     _parameter_constraints: dict = {
@@ -161,16 +161,16 @@ class BaseAutoencoder(
             settings = self._settings(X.shape[1])
             if warm:
                 check_same_architecture(self.net_, settings)
-            streams = self._next_streams(fresh=not warm)
+            seeds = self._next_seeds(fresh=not warm)
             model = fit_model(
                 X,
                 settings,
-                streams,
+                seeds,
                 feature_names=getattr(self, "feature_names_in_", None),
                 previous=self._model if warm else None,
             )
             self._commit(model, X.dtype)
-            self._measure(X, streams)
+            self._measure(X, seeds)
         if self.verbose and self.early_stopping:
             line = what_was_kept(
                 self.best_epoch_,
@@ -217,31 +217,31 @@ class BaseAutoencoder(
             first = not hasattr(self, "_model")
             X = self._validated(X, reset=first, min_rows=2 if first else 1)
             settings = self._settings(X.shape[1])
-            streams = self._next_streams(fresh=first)
+            seeds = self._next_seeds(fresh=first)
             start = None
             if first:
                 names = getattr(self, "feature_names_in_", None)
-                model = start_model(X, settings, streams, names)
+                model = start_model(X, settings, seeds, names)
                 if settings.linear_path:
                     every = np.arange(X.shape[0])
-                    start = linear_start(X, every, model, settings, streams)
-                    settings.family.set_start(model.net, start)
+                    start = linear_start(X, every, model, settings, seeds)
+                    settings.strategy.set_start(model.net, start)
             else:
                 check_same_architecture(self.net_, settings)
                 model = copy.copy(self._model)
             net = model.net
             with going_on(model, settings):
                 rows = model.rows(X)
-                train(net, rows, None, epochs=1, streams=streams, endless=True)
+                train(net, rows, None, epochs=1, seeds=seeds, endless=True)
                 model.best_epoch = len(net.history)
                 if start is not None:
-                    start = settings.family.for_new_rows(start, rows)
-                settings.family.calibrate(model, rows, None, start)
+                    start = settings.strategy.for_new_rows(start, rows)
+                settings.strategy.calibrate(model, rows, None, start)
                 # A fit looked at other codes; nobody looks at those of a chunk.
                 model.codes = None
                 note_training(model, X, settings, stopped_early=False)
                 self._commit(model, X.dtype)
-                self._measure(X, streams)
+                self._measure(X, seeds)
         self._advise(X)
         return self
 
@@ -387,7 +387,7 @@ class BaseAutoencoder(
                 "dropout_rate": float(self.dropout_rate),
                 "linear_path": self.linear_path is not None,
             },
-            family=self._family(),
+            strategy=self._strategy(),
             linear_path=self.linear_path is not None,
             lr=float(self.lr),
             weight_decay=float(self.weight_decay),
@@ -406,11 +406,11 @@ class BaseAutoencoder(
             callbacks=checked_callbacks(self.callbacks),
         )
 
-    def _family(self) -> Family:
+    def _strategy(self) -> TrainingStrategy:
         """How this kind of autoencoder is trained."""
         raise NotImplementedError
 
-    def _measure(self, X, streams: Streams) -> None:
+    def _measure(self, X, seeds: Seeds) -> None:
         """Set the fitted attributes that are statistics of the training rows' codes."""
 
     def _advise(self, X) -> None:
@@ -418,14 +418,14 @@ class BaseAutoencoder(
         if self._model.diverged:
             warn_user(divergence_advice(float(self.lr)), DivergenceWarning)
 
-    def _next_streams(self, *, fresh: bool) -> Streams:
+    def _next_seeds(self, *, fresh: bool) -> Seeds:
         """Seeds of this call; later calls of one estimator have others."""
         if fresh:
             self._entropy = entropy_of(self.random_state)
             self._n_calls = 0
-        streams = Streams(self._entropy, self._n_calls)
+        seeds = Seeds(self._entropy, self._n_calls)
         self._n_calls += 1
-        return streams
+        return seeds
 
     def _commit(self, model: Model, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
@@ -472,7 +472,7 @@ class BaseAutoencoder(
         for x in rows.chunks():
             yield module, x
 
-    def _for_inference(self, X) -> tuple[Any, Rows]:
+    def _for_inference(self, X) -> tuple[Any, TableDataset]:
         """The module, and validated rows, in the precision of X."""
         _, dtype = self._device_and_dtype(X.dtype)
         rows = self._model.rows(X, dtype=dtype, resident=False)

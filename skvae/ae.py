@@ -159,7 +159,7 @@ class AETransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _family(self) -> Deterministic:
+    def _strategy(self) -> Deterministic:
         return Deterministic()
 
     def score(self, X, y=None):

@@ -126,7 +126,7 @@ class Diagnosis:
     ----------
     verdict : str
         "diverged", "collapsed", "untrained", "nearly deterministic", "worse than
-        linear", "starved", "over-wide" or "healthy".
+        linear", "too few units", "too many units" or "healthy".
     advice : str
         What to change, by the names of parameters.
     n_rows, n_features, latent_dim : int
@@ -314,10 +314,10 @@ def diagnose(estimator, X) -> Diagnosis:
       beside the variance of the training rows.
     - "worse than linear": the ELBO is more than a nat, and more than two standard
       errors, below that of probabilistic PCA with as many units.
-    - "starved": all units are active, the weakest has a KL of more than 0.5 nats (and
-      of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units than
-      features.
-    - "over-wide": fewer than half of the units are active.
+    - "too few units": all units are active, the weakest has a KL of more than 0.5 nats
+      (and of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units
+      than features.
+    - "too many units": fewer than half of the units are active.
     - "healthy".
 
     The same rows give the same diagnosis: all draws have fixed seeds.

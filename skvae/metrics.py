@@ -242,9 +242,9 @@ def kl_per_unit(estimator, X) -> np.ndarray:
     Returns
     -------
     kl : ndarray of shape (latent_dim,)
-        Nats per row. An idle unit's is near 0. Their sum is the mean :func:`rate`, less
-        the choice between the network and a linear start, if there is one (0.01 nats
-        for most rows).
+        Nats per row. An inactive unit's is near 0. Their sum is the mean :func:`rate`,
+        less the choice between the network and a linear start, if there is one (0.01
+        nats for most rows).
     """
     estimator, X = _vae(estimator, X)
     return estimator._row_terms(X)[2].mean(axis=0)

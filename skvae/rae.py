@@ -286,7 +286,7 @@ class RAETransformer(AETransformer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _family(self) -> Deterministic:
+    def _strategy(self) -> Deterministic:
         return Deterministic(
             code_penalty="l2",
             reg_weight=float(self.reg_weight),
@@ -294,12 +294,12 @@ class RAETransformer(AETransformer):
             decoder_penalty_weight=float(self.decoder_penalty_weight),
         )
 
-    def _measure(self, X, streams) -> None:
+    def _measure(self, X, seeds) -> None:
         codes = self._transformed(X)
         if len(codes) < 2:  # a chunk of partial_fit: the last density has to do
             return
         self.density_ = fit_density(
-            codes, int(self.density_components), self.scale_, streams.density
+            codes, int(self.density_components), self.scale_, seeds.density
         )
 
     def sample(self, n_samples=1, random_state=None):

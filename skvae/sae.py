@@ -4,7 +4,7 @@ from numbers import Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ._linear.linear_vae import column_moments
+from ._data.moments import column_moments
 from ._training.deterministic import Sparse
 from ._utils.warn import warn_user
 from .ae import AETransformer
@@ -219,7 +219,7 @@ class SAETransformer(AETransformer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _family(self) -> Sparse:
+    def _strategy(self) -> Sparse:
         relative = isinstance(self.reg_weight, str)
         return Sparse(
             code_penalty=self.code_penalty,
@@ -228,16 +228,16 @@ class SAETransformer(AETransformer):
             relative=relative,
         )
 
-    def _measure(self, X, streams) -> None:
-        weight = self._family().weight_in_units_of_X(self.n_features_in_, self.scale_)
+    def _measure(self, X, seeds) -> None:
+        weight = self._strategy().weight_in_units_of_X(self.n_features_in_, self.scale_)
         self.reg_weight_ = weight
         codes = self._transformed(X)
         self.sparsity_ = near_zero_share(codes)
-        self._idle = not codes.any()
+        self._all_zero = not codes.any()
 
     def _advise(self, X) -> None:
         super()._advise(X)
-        if self._idle and self.code_penalty != "l1" and column_moments(X)[1].any():
+        if self._all_zero and self.code_penalty != "l1" and column_moments(X)[1].any():
             warn_user(
                 f"Every code is zero: reg_weight={self.reg_weight_:.2g} is too large "
                 "for these rows, or for so little training. Try a tenth of it."

@@ -54,7 +54,7 @@ class VAETransformer(BaseAutoencoder):
     Parameters
     ----------
     latent_dim : int, default=10
-        Number of latent units. More than the features or the data need stay idle.
+        Number of latent units. More than the features or the data need stay inactive.
     hidden_dims : tuple of int, default=(256, 128)
         Widths of the encoder's layers; the decoder mirrors them. ``()`` is a linear
         model, whose optimum is probabilistic PCA.
@@ -187,13 +187,14 @@ class VAETransformer(BaseAutoencoder):
     A skorch callback's ``on_epoch_*`` and ``on_train_*`` methods are called as ever;
     ``on_batch_*`` once an epoch for the training rows and once for the held-out rows,
     since each are handed over at once; ``on_grad_computed`` once a minibatch.
-    ``batch[0]`` and the datasets are ``Rows``, which index like a tensor of centred and
-    scaled rows. Scoring callbacks do not cache predictions: they predict. A callback
-    ends training, and leaves a fitted estimator, by raising ``KeyboardInterrupt``, as
-    in skorch; Ctrl-C itself propagates. ``on_train_end`` sees the weights that are
-    kept; a callback that leaves others there (``Checkpoint(load_best=True)``) has the
-    last word, and ``best_epoch_`` is then the last epoch. ``callbacks__NAME__PARAM`` is
-    a parameter of the estimator, by the names that skorch gives callbacks.
+    ``batch[0]`` and the datasets are ``TableDataset`` objects, which index like a
+    tensor of centred and scaled rows. Scoring callbacks do not cache predictions: they
+    predict. A callback ends training, and leaves a fitted estimator, by raising
+    ``KeyboardInterrupt``, as in skorch; Ctrl-C itself propagates. ``on_train_end`` sees
+    the weights that are kept; a callback that leaves others there
+    (``Checkpoint(load_best=True)``) has the last word, and ``best_epoch_`` is then the
+    last epoch. ``callbacks__NAME__PARAM`` is a parameter of the estimator, by the names
+    that skorch gives callbacks.
 
     ``net_.predict``, ``predict_proba`` and ``forward`` take an array in the module's
     units, ``(X - mean_) / scale_``, and return reconstructions in them. The net does
@@ -295,7 +296,7 @@ class VAETransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _family(self) -> Variational:
+    def _strategy(self) -> Variational:
         schedule, settled_at = make_schedule(self.kld_schedule, self.kld_warmup)
         return Variational(
             kld_weight=self._fixed_weight(),
@@ -474,8 +475,8 @@ class VAETransformer(BaseAutoencoder):
         if start is None:
             return None
         error, kl = linear_error_and_kl(start, x)
-        idle = self.module_.latent_dim - kl.shape[1]
-        kl = torch.nn.functional.pad(kl, (0, idle))
+        inactive = self.module_.latent_dim - kl.shape[1]
+        kl = torch.nn.functional.pad(kl, (0, inactive))
         return in_nats(error, kl, start.noise_variance, self.n_features_in_)
 
     @public

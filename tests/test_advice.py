@@ -42,8 +42,12 @@ TRAINING = Training(kld_weight=0.02, first_weight=0.03, lr=2e-3, n_steps=600)
             1.0,
             ["600 steps at lr=0.002 are too few", "lr"],
         ),
-        ("starved", 1.0, ["Raise latent_dim from 10, to 20"]),
-        ("over-wide", 2.0, ["Lower latent_dim to 5", "lower kld_weight from 0.02"]),
+        ("too few units", 1.0, ["Raise latent_dim from 10, to 20"]),
+        (
+            "too many units",
+            2.0,
+            ["Lower latent_dim to 5", "lower kld_weight from 0.02"],
+        ),
         ("healthy", 2.0, ["Nothing has to change", "lower kld_weight from 0.02"]),
         ("healthy", 0.5, ["raise kld_weight from 0.02"]),
     ],
@@ -66,7 +70,7 @@ def test_what_keeps_a_fit_below_pca_is_named():
     assert "too few" in advise("worse than linear", few, TRAINING)
 
 
-@pytest.mark.parametrize("verdict", ["over-wide", "healthy"])
+@pytest.mark.parametrize("verdict", ["too many units", "healthy"])
 def test_no_word_of_the_weight_at_maximum_likelihood(verdict):
     assert "kld_weight" not in advise(verdict, MEASURED, TRAINING)
 
@@ -74,7 +78,7 @@ def test_no_word_of_the_weight_at_maximum_likelihood(verdict):
 def test_a_rate_below_a_linear_model_s_asks_for_training():
     few = MEASURED._replace(rate=5.0)
     assert advise("healthy", few, TRAINING).startswith("The rate is 5 nats, where")
-    wide = advise("over-wide", few, TRAINING)
+    wide = advise("too many units", few, TRAINING)
     assert wide.index("Lower latent_dim") < wide.index("train for longer")
 
 

@@ -49,8 +49,8 @@ def test_deterministic_module_has_codes_and_no_variance(x, linear_path):
 
 def test_hidden_widths_are_mirrored():
     module = make()
-    widths = [b.linear.out_features for b in module.encoder.body.blocks]
-    mirrored = [b.linear.out_features for b in module.decoder.body.blocks]
+    widths = [b.linear.out_features for b in module.encoder.mlp.blocks]
+    mirrored = [b.linear.out_features for b in module.decoder.mlp.blocks]
     assert widths == [8, 6]
     assert mirrored == [6, 8]
 
@@ -64,8 +64,8 @@ def test_no_hidden_widths_is_a_linear_model(x):
 
 def test_swiglu_takes_layer_norm_and_others_batch_norm():
     swiglu, gelu = make(activation="swiglu"), make()
-    assert isinstance(swiglu.encoder.body.blocks[0].norm, torch.nn.LayerNorm)
-    assert isinstance(gelu.encoder.body.blocks[0].norm, torch.nn.BatchNorm1d)
+    assert isinstance(swiglu.encoder.mlp.blocks[0].norm, torch.nn.LayerNorm)
+    assert isinstance(gelu.encoder.mlp.blocks[0].norm, torch.nn.BatchNorm1d)
     assert not swiglu.normalises_batches
     assert gelu.normalises_batches
 
@@ -76,14 +76,12 @@ def test_seed_decides_weights_and_leaves_the_global_generator_alone():
     assert torch.equal(torch.get_rng_state(), before)
     for key, value in one.state_dict().items():
         torch.testing.assert_close(value, same.state_dict()[key], rtol=0, atol=0)
-    key = "encoder.body.blocks.0.linear.weight"
+    key = "encoder.mlp.blocks.0.linear.weight"
     assert not torch.equal(one.state_dict()[key], other.state_dict()[key])
 
 
 def test_initial_weights_are_spread_as_torch_spreads_them():
-    weight = (
-        VAE(400, 3, hidden_dims=(300,), seed=0).encoder.body.blocks[0].linear.weight
-    )
+    weight = VAE(400, 3, hidden_dims=(300,), seed=0).encoder.mlp.blocks[0].linear.weight
     reference = torch.nn.Linear(400, 300).weight
     assert weight.abs().max() <= 1 / 400**0.5
     assert weight.std().item() == pytest.approx(reference.std().item(), rel=0.02)
@@ -149,16 +147,16 @@ def test_dropout_is_off_in_evaluation(x):
 
 def test_batch_norm_takes_a_single_row(x):
     module = make().train()
-    statistics = module.encoder.body.blocks[0].norm.running_mean.clone()
+    statistics = module.encoder.mlp.blocks[0].norm.running_mean.clone()
     assert torch.isfinite(module(x[:1])).all()
-    after = module.encoder.body.blocks[0].norm.running_mean
+    after = module.encoder.mlp.blocks[0].norm.running_mean
     assert torch.equal(after, statistics)
     torch.testing.assert_close(module(x[:1]), module.eval()(x[:1]))
 
 
 def test_linear_bias_in_front_of_batch_norm_is_left_out():
-    assert make().encoder.body.blocks[0].linear.bias is None
-    assert make(use_batch_norm=False).encoder.body.blocks[0].linear.bias is not None
+    assert make().encoder.mlp.blocks[0].linear.bias is None
+    assert make(use_batch_norm=False).encoder.mlp.blocks[0].linear.bias is not None
 
 
 def test_float64_works_as_float32_does(x):

@@ -65,8 +65,8 @@ def test_idle_units_have_no_code(breast_cancer):
         6, kld_weight=0.15, lr=1e-12, max_epochs=1, hidden_dims=(), random_state=0
     )
     codes = vae.fit_transform(breast_cancer)
-    idle = codes.std(axis=0) < 1e-6
-    assert 1 <= idle.sum() < 6
+    inactive = codes.std(axis=0) < 1e-6
+    assert 1 <= inactive.sum() < 6
     np.testing.assert_allclose(
         vae.inverse_transform(codes), vae.reconstruct(breast_cancer), atol=1e-6
     )

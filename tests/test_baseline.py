@@ -5,8 +5,9 @@ import pytest
 from scipy import sparse
 from sklearn.decomposition import PCA
 
+from skvae._data.moments import column_moments
 from skvae._linear.baseline import cross_fitted_likelihood, ppca_of
-from skvae._linear.linear_vae import Components, column_moments, principal_components
+from skvae._linear.components import Components, principal_components
 from skvae._linear.ppca import ppca_log_likelihood
 
 

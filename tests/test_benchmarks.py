@@ -284,7 +284,8 @@ def test_a_table_of_all_genes_is_never_densified(tmp_path, train, monkeypatch, s
     for kind in (sparse.csr_array, sparse.csr_matrix):
         original = kind.toarray
         monkeypatch.setattr(kind, "toarray", watched)
-    for bound in ("_runs.chunk_rows", "_rows.chunk_rows", "_calibration.rows_at_once"):
+    bounds = ("cli.runs.chunk_rows", "_data.dataset.chunk_rows")
+    for bound in (*bounds, "_evaluation.calibration.rows_at_once"):
         monkeypatch.setattr(f"skvae.{bound}", lambda width: 50)
     metrics = train(
         tmp_path / "run",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._data.dataset import Rows
+from skvae._data.dataset import TableDataset
 from skvae._evaluation import calibration as _calibration
 from skvae._evaluation.calibration import (
     CALIBRATION_ROWS,
@@ -17,7 +17,7 @@ from skvae._objectives.criteria import NOISE_FLOOR
 
 
 def rows_of(X):
-    return Rows(
+    return TableDataset(
         X,
         np.zeros(X.shape[1]),
         1.0,

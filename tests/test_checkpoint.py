@@ -15,7 +15,7 @@ def test_what_changed_is_put_back():
         terms = criterion.terms(module, torch.ones(6, 5), generator)
         criterion(terms).backward()
         optimizer.step()
-        criterion.observe(terms)
+        criterion.update_running_stats(terms)
         return [p.detach().clone() for p in module.parameters()]
 
     step()

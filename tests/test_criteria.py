@@ -33,10 +33,10 @@ def test_loss_is_error_plus_weighted_kl():
 def test_noise_follows_the_error_down_to_the_floor():
     criterion = WeightedELBO(None, 5)
     for _ in range(500):
-        criterion.observe(torch.tensor([0.3, 1.0]))
+        criterion.update_running_stats(torch.tensor([0.3, 1.0]))
     assert criterion.noise_variance.item() == pytest.approx(0.3, rel=1e-3)
     for _ in range(500):
-        criterion.observe(torch.tensor([0.0, 1.0]))
+        criterion.update_running_stats(torch.tensor([0.0, 1.0]))
     assert criterion.noise_variance.item() == pytest.approx(NOISE_FLOOR)
 
 

@@ -11,7 +11,7 @@ from skvae._engine.cuda_graph import (
     _Recorded,
     can_record,
 )
-from skvae._engine.stepper import Steps
+from skvae._engine.stepper import Stepper
 from skvae._training import net as _net
 
 
@@ -104,7 +104,7 @@ def test_a_replayed_fit_is_the_same(kld_weight, small, quick, monkeypatch):
 
     monkeypatch.setattr(_step, "CudaRecorder", Recorder)
     monkeypatch.setattr(
-        _net, "Steps", lambda *args, **kw: Steps(*args, **{**kw, "recorded": True})
+        _net, "Stepper", lambda *args, **kw: Stepper(*args, **{**kw, "recorded": True})
     )
     again = estimator.fit(small)
     np.testing.assert_array_equal(again.transform(small), expected)

@@ -6,7 +6,7 @@ import torch
 from scipy import sparse
 
 from skvae._data.dataset import (
-    Rows,
+    TableDataset,
     batch_bounds,
     chunk_rows,
     densified,
@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 def make(X, index=None, resident=True, dtype=torch.float32, device=CPU):
     mean, scale = np.arange(X.shape[1], dtype=float), 2.0
-    return Rows(
+    return TableDataset(
         X, mean, scale, dtype=dtype, device=device, resident=resident, index=index
     )
 
@@ -93,7 +93,9 @@ def test_batches_are_nearly_equal(n_rows, batch_size, min_rows, sizes):
 
 def test_a_large_mean_does_not_drown_a_small_spread():
     X = 1e8 + np.random.RandomState(0).randn(100, 1)
-    rows = Rows(X, X.mean(axis=0), 1.0, dtype=torch.float32, device=CPU, resident=True)
+    rows = TableDataset(
+        X, X.mean(axis=0), 1.0, dtype=torch.float32, device=CPU, resident=True
+    )
     np.testing.assert_allclose(rows[:], X - X.mean(axis=0), atol=1e-5)
 
 

@@ -40,7 +40,7 @@ class _Last:
 def run(objectives, **params):
     """Train until the callback stops or the objectives end; epochs run, and weight."""
     net = FakeNet(objectives)
-    best = BestEpoch(None, **{"patience": 2, "tol": 0.1, "head_start": 0.0, **params})
+    best = BestEpoch(None, **{"patience": 2, "tol": 0.1, "init_margin": 0.0, **params})
     best.on_train_begin(net)
     try:
         for net.epoch in range(1, len(objectives)):
@@ -61,8 +61,8 @@ def run(objectives, **params):
         ([5, 4, 4.5, 4.6, 1], {}, (3, 1)),
         ([5, 6, 7, 1], {}, (2, 0)),  # the start competes
         ([5, 4.95, 4.9, 1], {}, (2, 2)),  # small steps are kept, but not waited for
-        ([5, 4.5, 4.4], {"head_start": 1.0}, (2, 0)),
-        ([5, 4.5, 3.9], {"head_start": 1.0}, (2, 2)),
+        ([5, 4.5, 4.4], {"init_margin": 1.0}, (2, 0)),
+        ([5, 4.5, 3.9], {"init_margin": 1.0}, (2, 2)),
         ([5, 6, 7, 1], {"patience": 3}, (3, 3)),
         ([5, 1, 6, 7, 4, 8, 8], {"first_epoch": 3}, (6, 4)),  # neither kept nor counted
     ],

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from skvae._data.dataset import Rows
+from skvae._data.dataset import TableDataset
 from skvae._engine.gradients import Gradients
 from skvae._engine.stepper import clip
 from skvae._nn.autoencoder import VAE, Autoencoder
@@ -35,7 +35,7 @@ def rows(fake):
     X = np.random.RandomState(0).randn(N_ROWS, N_FEATURES)
     cpu = torch.device("cpu")
     options = {"dtype": torch.float32, "device": cpu, "resident": False}
-    rows = Rows(X, X.mean(axis=0), 1.0, **options)
+    rows = TableDataset(X, X.mean(axis=0), 1.0, **options)
     rows.device = CUDA
     rows._resident = torch.empty(N_ROWS, N_FEATURES, device=CUDA)
     return rows

@@ -206,8 +206,8 @@ EARNED = {
         {"linear_path": None, "max_epochs": 60, "lr": 0.5},
         {"lr": 0.005, "hidden_dims": (128,)},
     ),
-    "starved": ("factors", {"latent_dim": 2}, {"latent_dim": 4}),
-    "over-wide": ("factors", {"latent_dim": 16}, {"latent_dim": 4}),
+    "too few units": ("factors", {"latent_dim": 2}, {"latent_dim": 4}),
+    "too many units": ("factors", {"latent_dim": 16}, {"latent_dim": 4}),
     "healthy": ("factors", {"latent_dim": 4}, {}),
 }
 
@@ -282,12 +282,12 @@ def test_the_advice_is_good(diagnoses, fit, tables, name):
     better, _ = fit(table, {**params, **cure})
     cured = diagnose(better, tables[table][1])
     assert cured.verdict != diagnoses[name].verdict
-    # Whoever diverged has kept PCA, rounding has no bound, idle units cost no nats, and
-    # a weight near 0 is another fault, which comes to light.
+    # Whoever diverged has kept PCA, rounding has no bound, inactive units cost no nats,
+    # and a weight near 0 is another fault, which comes to light.
     if name not in (
         "diverged",
         "nearly deterministic as wide as X",
-        "over-wide",
+        "too many units",
         "untrained at a tiny weight",
         "untrained at no weight",
     ):
@@ -306,8 +306,8 @@ def test_advice(diagnoses):
     assert "lower kld_weight from 0.005" in advice("worse than linear by the weight")
     assert "too few" in advice("worse than linear by few steps")
     assert "lower lr from 0.5" in advice("worse than linear by the learning rate")
-    assert "Raise latent_dim from 2, to 4" in advice("starved")
-    assert "of 16 units are active" in advice("over-wide")
+    assert "Raise latent_dim from 2, to 4" in advice("too few units")
+    assert "of 16 units are active" in advice("too many units")
     assert advice("healthy") == "Nothing has to change."
 
 
@@ -408,14 +408,14 @@ def test_the_guide_misses_what_theory_sees(diagnoses):
 
 
 def test_it_prints(diagnoses):
-    text = repr(diagnoses["over-wide"])
-    assert text.startswith("Diagnosis: over-wide\nOnly ")
+    text = repr(diagnoses["too many units"])
+    assert text.startswith("Diagnosis: too many units\nOnly ")
     assert max(map(len, text.splitlines())) <= 80
     assert "0.09333" in text
     assert "nats, at most 5.7" in text
-    html = diagnoses["over-wide"]._repr_html_()
+    html = diagnoses["too many units"]._repr_html_()
     assert html.count("<tr>") == 16
-    assert "<b>over-wide</b>" in html
+    assert "<b>too many units</b>" in html
 
 
 def test_html_is_escaped(diagnoses):
@@ -424,13 +424,13 @@ def test_html_is_escaped(diagnoses):
 
 
 def test_frame(diagnoses):
-    found = diagnoses["over-wide"]
+    found = diagnoses["too many units"]
     frame = found.to_frame()
     assert frame.loc["rate", "value"] == found.rate
     assert frame.loc["rate", "expected"] == found.expected_rate
     assert frame.loc["rate", "unit"] == "nats per row"
     assert frame.loc["kl_of_weakest_unit", "value"] == found.kl_per_unit.min()
-    assert frame.loc["verdict", "value"] == "over-wide"
+    assert frame.loc["verdict", "value"] == "too many units"
     assert frame.index.is_unique
 
 

@@ -3,13 +3,12 @@ import pytest
 from scipy import sparse
 from sklearn.decomposition import PCA
 
+from skvae._data.moments import column_moments
+from skvae._linear.components import bounded_index, principal_components
 from skvae._linear.linear_vae import (
-    bounded_index,
-    column_moments,
     estimation_loss,
     linear_vae,
     prediction_error,
-    principal_components,
     residual_variance,
 )
 

@@ -36,7 +36,7 @@ def test_lengths_are_sums_over_units_and_means_over_rows():
 
 
 def test_weights_are_those_of_the_decoder_s_matrices(module, z):
-    first = module.decoder.body.blocks[0].linear.weight
+    first = module.decoder.mlp.blocks[0].linear.weight
     expected = first.square().sum() + module.decoder.out.weight.square().sum()
     torch.testing.assert_close(decoder_weights(module, z, generator()), expected)
 
@@ -71,7 +71,7 @@ def test_spectral_is_the_sum_of_squares_over_matrices(module, z):
     norms = [
         torch.linalg.matrix_norm(w, ord=2)
         for w in (
-            module.decoder.body.blocks[0].linear.weight,
+            module.decoder.mlp.blocks[0].linear.weight,
             module.decoder.out.weight,
         )
     ]

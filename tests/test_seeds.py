@@ -1,15 +1,15 @@
 import numpy as np
 import torch
 
-from skvae._utils.seeds import Streams, entropy_of
+from skvae._utils.seeds import Seeds, entropy_of
 
 
 def test_streams_differ_by_purpose_and_by_call():
-    streams = [Streams(7, call) for call in (0, 1)]
-    seeds = [seed for s in streams for seed in vars(s).values()]
+    seeds = [Seeds(7, call) for call in (0, 1)]
+    seeds = [seed for s in seeds for seed in vars(s).values()]
     assert len(set(seeds)) == 12
-    assert vars(Streams(7, 0)) == vars(streams[0])
-    assert vars(Streams(8, 0)) != vars(streams[0])
+    assert vars(Seeds(7, 0)) == vars(seeds[0])
+    assert vars(Seeds(8, 0)) != vars(seeds[0])
 
 
 def test_entropy():
@@ -24,10 +24,9 @@ def test_entropy():
 
 def test_generators_are_private():
     before = torch.get_rng_state()
-    streams = Streams(0)
+    seeds = Seeds(0)
     draws = [
-        torch.rand(3, generator=streams.torch_generator(streams.noise))
-        for _ in range(2)
+        torch.rand(3, generator=seeds.torch_generator(seeds.noise)) for _ in range(2)
     ]
     assert torch.equal(*draws)
     assert torch.equal(torch.get_rng_state(), before)

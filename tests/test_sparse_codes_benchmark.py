@@ -34,7 +34,7 @@ def test_measures_are_of_held_out_codes(sparse_codes, split):
     found = sparse_codes.measured(Fixed(), split, lambda Z: test + 1.0)
     shares = [found[key] for key in ("zero", "within 1 %", "within 10 %")]
     assert shares == [0.25, 0.5, 0.75]
-    assert found["idle"] == 1
+    assert found["inactive"] == 1
     variance = np.square(test - X.mean(axis=0)).mean()
     assert found["error"] == pytest.approx(1.0 / variance)
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from skvae._data.dataset import Rows
-from skvae._engine.stepper import Steps, clip, held_out_terms
+from skvae._data.dataset import TableDataset
+from skvae._engine.stepper import Stepper, clip, held_out_terms
 from skvae._nn.autoencoder import VAE, Autoencoder
 from skvae._objectives.criteria import PenalisedError, WeightedELBO
 from skvae._objectives.elbo import kl_per_row
@@ -37,7 +37,7 @@ def generator(seed=0):
 def test_steps_lower_the_loss(x, kind, criterion, max_norm, hook):
     module = kind(5, 2, hidden_dims=(8,), seed=0)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01, weight_decay=0.0)
-    steps = Steps(module, criterion, optimizer, generator(), max_norm=max_norm)
+    steps = Stepper(module, criterion, optimizer, generator(), max_norm=max_norm)
     step = steps.begin_epoch(60, on_grad_computed=hook)
     losses = [criterion(step(x)).item() for _ in range(60)]
     assert losses[-1] < 0.7 * losses[0]
@@ -49,7 +49,7 @@ def test_derived_gradients_are_clipped_as_autograd_s_are(x, max_norm):
     for hook in (None, lambda x: None):  # who is shown gradients gets autograd's
         module, criterion = VAE(5, 2, hidden_dims=(8,), seed=0), WeightedELBO(1e-3, 5)
         optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-        steps = Steps(module, criterion, optimizer, generator(), max_norm=max_norm)
+        steps = Stepper(module, criterion, optimizer, generator(), max_norm=max_norm)
         steps.begin_epoch(1, on_grad_computed=hook)(x)
         weights.append([p.detach() for p in module.parameters()])
     torch.testing.assert_close(*weights)
@@ -57,7 +57,7 @@ def test_derived_gradients_are_clipped_as_autograd_s_are(x, max_norm):
 
 def test_a_lone_row_is_not_normalised(module, x):
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
-    steps = Steps(module, WeightedELBO(1e-3, 5), optimizer, generator())
+    steps = Stepper(module, WeightedELBO(1e-3, 5), optimizer, generator())
     steps.begin_epoch(1, lone_row=True)(x[:1])
     for name, tensor in module.state_dict().items():
         assert torch.isfinite(tensor).all(), name
@@ -80,7 +80,7 @@ def test_gradient_is_clipped_before_it_is_shown(module, x):
         squares = [p.grad.square().sum() for p in module.parameters()]
         norms.append(torch.stack(squares).sum().sqrt().item())
 
-    steps = Steps(
+    steps = Stepper(
         module,
         WeightedELBO(1e-3, 5),
         torch.optim.AdamW(module.parameters()),
@@ -92,7 +92,7 @@ def test_gradient_is_clipped_before_it_is_shown(module, x):
 
 
 def test_held_out_terms_are_the_same_for_the_same_seed(module, x):
-    rows = Rows(
+    rows = TableDataset(
         x.numpy(),
         np.zeros(5),
         1.0,

@@ -102,7 +102,7 @@ def rescaled(module, factor):
         other.encoder.mean.bias.mul_(factor)
         other.threshold.mul_(factor)
         other.decoder.linear.weight.div_(factor)
-        other.decoder.body.blocks[0].linear.weight.div_(factor)
+        other.decoder.mlp.blocks[0].linear.weight.div_(factor)
     return other
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from skvae import VAETransformer
-from skvae._linear.linear_vae import Components
+from skvae._linear.components import Components
 from skvae._objectives.elbo import noise_of_weight
 from skvae._training.variational import Variational
 

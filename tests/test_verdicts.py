@@ -46,13 +46,13 @@ TRAINING = Training(kld_weight=0.02, first_weight=0.5, lr=2e-3, n_steps=600)
         ({"gain": -0.9, "gain_error": 0.0}, "healthy"),  # less than a nat
         ({"gain": math.nan, "gain_error": math.nan}, "healthy"),  # no linear model
         ({"active_units": 10, "weakest_kl": 0.6, "gain": -9.0}, "worse than linear"),
-        ({"active_units": 10, "weakest_kl": 0.6}, "starved"),
+        ({"active_units": 10, "weakest_kl": 0.6}, "too few units"),
         ({"active_units": 10, "weakest_kl": 0.4}, "healthy"),
         ({"active_units": 9, "weakest_kl": 0.6}, "healthy"),
         ({"active_units": 10, "weakest_kl": 0.6, "n_features": 10}, "healthy"),
         ({"active_units": 10, "weakest_kl": 0.9, "beta": 0.2}, "healthy"),
-        ({"active_units": 10, "weakest_kl": 0.9, "beta": 5.0}, "starved"),
-        ({"active_units": 4}, "over-wide"),
+        ({"active_units": 10, "weakest_kl": 0.9, "beta": 5.0}, "too few units"),
+        ({"active_units": 4}, "too many units"),
         ({"active_units": 5}, "healthy"),
     ],
 )

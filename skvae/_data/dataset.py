@@ -51,7 +51,7 @@ def is_memory_mapped(X: np.ndarray) -> bool:
     return isinstance(base, np.memmap)
 
 
-class Rows(Dataset):
+class TableDataset(Dataset):
     """A validated X of floats, handed out as centred and scaled tensors.
 
     With ``resident``, a dense array in memory moves to the device once, if it fits. A

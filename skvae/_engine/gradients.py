@@ -43,11 +43,11 @@ from .._kernels.sparse import Batch, SparseRows, as_tensor
 from .._kernels.wide import wide_linear
 from .._nn.autoencoder import (
     ACTIVATIONS,
+    MLP,
     VAE,
     Autoencoder,
     BatchNorm,
     Block,
-    Body,
     Decoder,
     Encoder,
     GaussianEncoder,
@@ -61,7 +61,7 @@ from .._objectives.elbo import kl_to_standard_normal
 from .flat import side_by_side
 
 _COVERED = {
-    *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, Body, Block, nn.ModuleList),
+    *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, MLP, Block, nn.ModuleList),
     *(Linear, InputLinear, BatchNorm, nn.LayerNorm, nn.Identity),
     *(ThresholdedAutoencoder, WeightedELBO, PenalisedError),
 }
@@ -69,7 +69,7 @@ _COVERED = {
 _aten = torch.ops.aten
 
 # g f'(x) of (g, x), for the functions of ACTIVATIONS.
-_PULLED_BACK: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_DERIVATIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "gelu": _aten.gelu_backward.default,
     "silu": _aten.silu_backward.default,
     "relu": lambda g, x: _aten.threshold_backward.default(g, x, 0.0),
@@ -100,7 +100,7 @@ class _Linear:
         if self._bias is not None:
             torch.sum(g, dim=0, out=self._bias.grad)
 
-    def pull_back(self, g: Tensor) -> Tensor:
+    def input_gradient(self, g: Tensor) -> Tensor:
         return g @ self._weight
 
 
@@ -197,19 +197,19 @@ def _into(gradients: Sequence, computed: Sequence[Tensor]) -> Tensor:
 
 class _Activation:
     def __init__(self, name: str) -> None:
-        self._f, self._pull_back = ACTIVATIONS[name], _PULLED_BACK[name]
+        self._f, self._input_gradient = ACTIVATIONS[name], _DERIVATIVES[name]
 
     def forward(self, x: Tensor) -> Tensor:
         self._x = x
         return self._f(x)
 
     def backward(self, g: Tensor) -> Tensor:
-        return self._pull_back(g, self._x)
+        return self._input_gradient(g, self._x)
 
 
 class _Gate:
     def __init__(self, name: str) -> None:
-        self._f, self._pull_back = ACTIVATIONS[name], _PULLED_BACK[name]
+        self._f, self._input_gradient = ACTIVATIONS[name], _DERIVATIVES[name]
 
     def forward(self, x: Tensor) -> Tensor:
         self._value, self._gate = x.chunk(2, dim=-1)
@@ -217,7 +217,7 @@ class _Gate:
         return self._value * self._opening
 
     def backward(self, g: Tensor) -> Tensor:
-        gate = self._pull_back(g * self._value, self._gate)
+        gate = self._input_gradient(g * self._value, self._gate)
         return torch.cat([g.mul_(self._opening), gate], dim=-1)
 
 
@@ -256,11 +256,11 @@ class _Block:
     def backward(self, g: Tensor) -> Tensor:
         g = self._to_linear(g)
         self._linear.set_gradients(g)
-        return self._linear.pull_back(g)
+        return self._linear.input_gradient(g)
 
 
 class _Chain:
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: MLP) -> None:
         self._body = body
         self.blocks = [_Block(cast(Block, block)) for block in body.blocks]
 
@@ -286,7 +286,7 @@ class _Encoder:
     """The network's heads: the code and, of a Gaussian one, the raw log variance."""
 
     def __init__(self, encoder: Encoder) -> None:
-        self._chain = _Chain(encoder.body)
+        self._chain = _Chain(encoder.mlp)
         self._heads = [_linear(encoder.mean)]
         self._offset = None
         if isinstance(encoder, GaussianEncoder):
@@ -312,13 +312,13 @@ class _Encoder:
         for head, g in heads:
             head.set_gradients(g)
         if self._chain.blocks:
-            pulled = [head.pull_back(g) for head, g in heads]
+            pulled = [head.input_gradient(g) for head, g in heads]
             self._chain.set_gradients(functools.reduce(Tensor.add_, pulled))
 
 
 class _Decoder:
     def __init__(self, decoder: Decoder) -> None:
-        self._chain = _Chain(decoder.body)
+        self._chain = _Chain(decoder.mlp)
         self._out = _Linear(decoder.out)
         self._linear = None if decoder.linear is None else _Linear(decoder.linear)
 
@@ -331,10 +331,10 @@ class _Decoder:
 
     def backward(self, g: Tensor) -> Tensor:
         self._out.set_gradients(g)
-        g_code = self._chain.backward(self._out.pull_back(g))
+        g_code = self._chain.backward(self._out.input_gradient(g))
         if self._linear is not None:
             self._linear.set_gradients(g)
-            g_code += self._linear.pull_back(g)
+            g_code += self._linear.input_gradient(g)
         return g_code
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from .._data.dataset import Rows
+from .._data.dataset import TableDataset
 from .._kernels.sparse import Batch, as_tensor
 from .._nn.autoencoder import Autoencoder
 from .._objectives.criteria import Criterion
@@ -31,7 +31,7 @@ def clip(gradients: list[Tensor], max_norm: float) -> None:
         gradient.mul_(factor)
 
 
-class Steps:
+class Stepper:
     """The steps of a training run.
 
     Parameters
@@ -111,7 +111,7 @@ class Steps:
         if on_grad_computed is not None:
             on_grad_computed(as_tensor(x))
         self._update.step()
-        self._criterion.observe(terms)
+        self._criterion.update_running_stats(terms)
         return terms
 
     def _derive(self, x: Batch) -> tuple[Tensor, list[Tensor]]:
@@ -132,7 +132,10 @@ class Steps:
 
 @torch.no_grad()
 def held_out_terms(
-    module: Autoencoder, criterion: Criterion, rows: Rows, generator: torch.Generator
+    module: Autoencoder,
+    criterion: Criterion,
+    rows: TableDataset,
+    generator: torch.Generator,
 ) -> Tensor:
     """Terms of the loss over held-out rows."""
     total = torch.zeros(

@@ -8,9 +8,9 @@ from .verdicts import (
     FAR_BETA,
     HEALTHY,
     NEARLY_DETERMINISTIC,
-    OVER_WIDE,
-    STARVED,
+    TOO_FEW_UNITS,
     TOO_LITTLE_BETA,
+    TOO_MANY_UNITS,
     UNTRAINED,
     UNTRAINED_RATE,
     Measured,
@@ -38,13 +38,13 @@ def advise(verdict: str, measured: Measured, training: Training) -> str:
         return _nearly_deterministic(measured, training)
     if verdict == BELOW_LINEAR:
         return _below_linear(measured, training)
-    if verdict == STARVED:
+    if verdict == TOO_FEW_UNITS:
         advice = (
             f"All units are active, and the weakest carries {m.weakest_kl:.2g} nats. "
             f"Raise latent_dim from {m.latent_dim}, to {2 * m.latent_dim} say, as long "
             "as the ELBO of held-out rows rises."
         )
-    elif verdict == OVER_WIDE:
+    elif verdict == TOO_MANY_UNITS:
         advice = (
             f"Only {m.active_units} of {m.latent_dim} units are active. Lower "
             f"latent_dim to {m.active_units + 1} or so: the others cost time and say "
@@ -52,7 +52,7 @@ def advise(verdict: str, measured: Measured, training: Training) -> str:
         )
     else:
         advice = "Nothing has to change."
-    if m.rate < UNTRAINED_RATE * m.expected_rate and verdict != STARVED:
+    if m.rate < UNTRAINED_RATE * m.expected_rate and verdict != TOO_FEW_UNITS:
         lead = "" if verdict == HEALTHY else f"{advice} But first: "
         advice = f"{lead}{_low_rate(m)}: {_longer(training)}."
     return advice + _about_beta(m.beta, training.kld_weight, m.balanced_weight)
@@ -109,7 +109,7 @@ def collapse_advice(verdict: str, training: Training) -> str:
         )
     return (
         f"{silent}: {lower}. A linear model of these rows has its first active unit at "
-        f"{first:.2g}, and more the lower it is. If units stay idle all the same, "
+        f"{first:.2g}, and more the lower it is. If units stay inactive all the same, "
         f"{remedy}."
     )
 

@@ -192,5 +192,5 @@ def decoder_gain(module: VAE, mean: Tensor) -> Tensor:
         ahead, behind = (mean + some).flatten(0, 1), (mean - some).flatten(0, 1)
         change = decoder.embed(ahead) - decoder.embed(behind)
         squares.append(squared_length(change).view(-1, len(mean)).mean(dim=1))
-    # Rounding can take the square of an idle unit below zero.
+    # Rounding can take the square of an inactive unit below zero.
     return torch.cat(squares).clamp_(0.0).sqrt_() / (2.0 * GAIN_STEP)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._data.dataset import Rows, rows_at_once
+from .._data.dataset import TableDataset, rows_at_once
 from .._kernels.sparse import Batch, as_tensor
 from .._kernels.threads import threads_for
 from .._linear.linear_vae import LinearVAE
@@ -32,7 +32,7 @@ CUBATURE_ROWS = 32_768
 GAIN_ROWS = 2048
 
 
-def some(rows: Rows, n_rows: int) -> Batch:
+def some(rows: TableDataset, n_rows: int) -> Batch:
     """Up to ``n_rows`` rows, and no more than memory takes, evenly spaced."""
     n_kept = min(n_rows, len(rows), rows_at_once(rows.n_features))
     index = np.linspace(0, len(rows) - 1, n_kept).round().astype(int)
@@ -40,7 +40,7 @@ def some(rows: Rows, n_rows: int) -> Batch:
 
 
 @torch.no_grad()
-def noise_of_module(module: VAE, rows: Rows) -> float:
+def noise_of_module(module: VAE, rows: TableDataset) -> float:
     """The noise variance that maximises the ELBO of these rows.
 
     By cubature; where that takes long, rows take its points in turns. Over rows whose
@@ -60,7 +60,7 @@ def noise_of_module(module: VAE, rows: Rows) -> float:
     return max(error.item(), NOISE_FLOOR)
 
 
-def noise_of_linear(linear: LinearVAE, rows: Rows) -> float:
+def noise_of_linear(linear: LinearVAE, rows: TableDataset) -> float:
     """The same for a linear model."""
     x = as_tensor(some(rows, CALIBRATION_ROWS))
     error, _ = linear_error_and_kl(linear, x)
@@ -76,7 +76,7 @@ class Codes(NamedTuple):
 
 
 @torch.no_grad()
-def codes_of_module(module: VAE, rows: Rows, noise_variance: float) -> Codes:
+def codes_of_module(module: VAE, rows: TableDataset, noise_variance: float) -> Codes:
     """Look at the codes of some rows, and at what is lost if rows exchange them."""
     batch = some(rows, CALIBRATION_ROWS)
     generator = torch.Generator().manual_seed(_EXCHANGE_SEED)
@@ -99,7 +99,7 @@ def codes_of_module(module: VAE, rows: Rows, noise_variance: float) -> Codes:
 
 
 @torch.no_grad()
-def gain_of_module(module: VAE, rows: Rows) -> np.ndarray:
+def gain_of_module(module: VAE, rows: TableDataset) -> np.ndarray:
     """Gain of the decoder around these rows' codes, (latent_dim,), float64."""
     x = some(rows, max(16, GAIN_ROWS // module.latent_dim))
     with threads_for(module, len(x)):

@@ -12,8 +12,8 @@ COLLAPSED = "collapsed"
 UNTRAINED = "untrained"
 NEARLY_DETERMINISTIC = "nearly deterministic"
 BELOW_LINEAR = "worse than linear"
-STARVED = "starved"
-OVER_WIDE = "over-wide"
+TOO_FEW_UNITS = "too few units"
+TOO_MANY_UNITS = "too many units"
 HEALTHY = "healthy"
 VERDICTS = (
     DIVERGED,
@@ -21,8 +21,8 @@ VERDICTS = (
     UNTRAINED,
     NEARLY_DETERMINISTIC,
     BELOW_LINEAR,
-    STARVED,
-    OVER_WIDE,
+    TOO_FEW_UNITS,
+    TOO_MANY_UNITS,
     HEALTHY,
 )
 
@@ -182,9 +182,9 @@ def judge(
     # units more to say than the data do.
     carried = m.weakest_kl + 0.5 * math.log(min(m.beta, 1.0))
     if m.active_units == m.latent_dim and carried > SATURATED and room:
-        return STARVED
+        return TOO_FEW_UNITS
     if m.active_units < ENOUGH_ACTIVE * m.latent_dim:
-        return OVER_WIDE
+        return TOO_MANY_UNITS
     return HEALTHY
 
 

@@ -63,7 +63,7 @@ _inside = 0
 
 
 @contextmanager
-def fast_products() -> Iterator[None]:
+def onednn_matmul() -> Iterator[None]:
     """Let oneDNN multiply float32 matrices inside, if that is exact on this CPU.
 
     The setting is the whole process's. Work of several threads shares it: the last one

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from .onednn import fast_products
+from .onednn import onednn_matmul
 from .threads import entry_policy
 
 _P = ParamSpec("_P")
@@ -32,7 +32,7 @@ def own_surroundings() -> Iterator[None]:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(entry_policy())
-        stack.enter_context(fast_products())
+        stack.enter_context(onednn_matmul())
         yield
 
 

@@ -1,6 +1,6 @@
 """A linear map to as many columns as a table has.
 
-Without AVX-512 it is MKL that multiplies, also inside ``fast_products``; and on AMD's
+Without AVX-512 it is MKL that multiplies, also inside ``onednn_matmul``; and on AMD's
 CPUs it goes through a weight that no cache holds at half of its rate. Blocks of columns
 have the whole of it. Where oneDNN multiplies, blocks would only be more calls.
 """

@@ -3,13 +3,9 @@
 import numpy as np
 from sklearn.model_selection import KFold
 
-from .linear_vae import (
-    Components,
-    bounded_index,
-    column_moments,
-    principal_components,
-    residual_variance,
-)
+from .._data.moments import column_moments
+from .components import Components, bounded_index, principal_components
+from .linear_vae import residual_variance
 from .ppca import ProbabilisticPCA, ppca_log_likelihood
 
 # Noise variance, as a share of the mean variance, that is rounding.

@@ -10,12 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .linear_vae import (
-    bounded_index,
-    column_moments,
-    principal_components,
-    residual_variance,
-)
+from .._data.moments import column_moments
+from .components import bounded_index, principal_components
+from .linear_vae import residual_variance
 
 # Eigenvalues below this share of the largest are rounding in float32.
 RANK_TOLERANCE = 1e-6

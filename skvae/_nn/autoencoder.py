@@ -167,7 +167,7 @@ class Block(nn.Module):
         return h if mask is None else h * mask
 
 
-class Body(nn.Module):
+class MLP(nn.Module):
     """A chain of blocks; with no widths at all it passes its input on."""
 
     def __init__(
@@ -205,16 +205,16 @@ class Encoder(nn.Module):
 
     def __init__(self, widths, latent_dim, *, linear_path, **block_options) -> None:
         super().__init__()
-        self.body = Body(widths, first=InputLinear, **block_options)
+        self.mlp = MLP(widths, first=InputLinear, **block_options)
         # Without blocks the heads face X.
-        head = Linear if self.body.blocks else InputLinear
+        head = Linear if self.mlp.blocks else InputLinear
         self.mean = head(widths[-1], latent_dim)
         self.linear = (
             InputLinear(widths[0], latent_dim, bias=False) if linear_path else None
         )
 
     def forward(self, x: Batch, generator: torch.Generator | None = None):
-        return self.code(x, self.body(x, generator))
+        return self.code(x, self.mlp(x, generator))
 
     def code(self, x: Batch, h: Tensor) -> Tensor:
         """Code of rows ``x`` whose embedding is ``h``."""
@@ -235,7 +235,7 @@ class GaussianEncoder(Encoder):
         )
 
     def forward(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
-        h = self.body(x, generator)
+        h = self.mlp(x, generator)
         log_var = self.log_var(h)
         if self.linear_log_var is not None:
             log_var = log_var + self.linear_log_var
@@ -247,17 +247,17 @@ class Decoder(nn.Module):
 
     def __init__(self, widths, n_features, *, linear_path, **block_options) -> None:
         super().__init__()
-        self.body = Body(widths, **block_options)
+        self.mlp = MLP(widths, **block_options)
         self.out = Linear(widths[-1], n_features)
         self.linear = Linear(widths[0], n_features, bias=False) if linear_path else None
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        x = self.out(self.body(z, generator))
+        x = self.out(self.mlp(z, generator))
         return x if self.linear is None else x + self.linear(z)
 
     def embed(self, z: Tensor) -> Tensor:
         """What :meth:`readout` maps to rows, up to the bias: (n, width)."""
-        h = self.body(z)
+        h = self.mlp(z)
         return h if self.linear is None else torch.cat([h, z], dim=1)
 
     def readout(self) -> Tensor:
@@ -328,7 +328,7 @@ class Autoencoder(nn.Module):
         if self.encoder.linear is not None:
             for part in (self.encoder, self.decoder):
                 for name, parameter in part.named_parameters():
-                    if not name.startswith("body."):
+                    if not name.startswith("mlp."):
                         nn.init.zeros_(parameter)
 
     @torch.no_grad()

@@ -92,7 +92,7 @@ class Criterion(nn.Module):
         """ELBO in nats per row, with the noise variance at its optimum, if any."""
         return None
 
-    def observe(self, terms: Tensor) -> None:
+    def update_running_stats(self, terms: Tensor) -> None:
         """Take note of a step's terms."""
 
     def set_progress(self, progress: float) -> None:
@@ -209,7 +209,7 @@ class WeightedELBO(Criterion):
         return calibrated_elbo(error, kl, self.n_features, NOISE_FLOOR)
 
     @torch.no_grad()
-    def observe(self, terms: Tensor) -> None:
+    def update_running_stats(self, terms: Tensor) -> None:
         """Move the noise variance towards the squared error of a batch."""
         self.noise_variance.lerp_(terms[0], NOISE_MOMENTUM).clamp_(NOISE_FLOOR)
 

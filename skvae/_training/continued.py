@@ -87,7 +87,7 @@ def going_on(model: Model, settings: Settings) -> Iterator[None]:
     n_epochs = len(net.history)
     try:
         _update(net, settings)
-        settings.family.retune(net, model.scale)
+        settings.strategy.update_hyperparameters(net, model.scale)
         yield
     except BaseException:
         _move(net, attributes["device"])

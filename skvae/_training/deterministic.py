@@ -7,8 +7,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from .._data.dataset import Rows
-from .._linear.linear_vae import Components, LinearMap
+from .._data.dataset import TableDataset
+from .._linear.components import Components
+from .._linear.linear_vae import LinearMap
 from .._nn.autoencoder import Autoencoder
 from .._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
 from .._objectives.criteria import PenalisedError
@@ -17,7 +18,7 @@ from .fit import Model
 
 @dataclass(frozen=True)
 class Deterministic:
-    """A ``Family`` (see ``_training``). Weights are in units of X.
+    """A ``TrainingStrategy`` (see ``_training``). Weights are in units of X.
 
     A net that works on scaled rows has codes in scaled units, too; ``transform``
     multiplies them with the scale, and that is what the penalties mean.
@@ -41,7 +42,7 @@ class Deterministic:
             **self._weights(n_features, scale),
         }
 
-    def retune(self, net, scale: float) -> None:
+    def update_hyperparameters(self, net, scale: float) -> None:
         criterion = net.criterion_
         criterion.code_penalty = self.code_penalty
         criterion.decoder_penalty = self.decoder_penalty
@@ -62,14 +63,14 @@ class Deterministic:
             )
         )
 
-    def for_new_rows(self, start: LinearMap, rows: Rows) -> LinearMap:
+    def for_new_rows(self, start: LinearMap, rows: TableDataset) -> LinearMap:
         return start
 
     def calibrate(
         self,
         model: Model,
-        rows: Rows,
-        held_out: Rows | None,
+        rows: TableDataset,
+        held_out: TableDataset | None,
         start: LinearMap | None,
     ) -> None:
         model.code_scale = np.full(model.net.module_.latent_dim, model.scale)
@@ -98,8 +99,8 @@ class Sparse(Deterministic):
 
     module: ClassVar = ThresholdedAutoencoder
 
-    def retune(self, net, scale: float) -> None:
-        super().retune(net, scale)
+    def update_hyperparameters(self, net, scale: float) -> None:
+        super().update_hyperparameters(net, scale)
         criterion = net.criterion_
         threshold = 0.0
         if criterion.thresholds:

@@ -17,12 +17,12 @@ class BestEpoch(Callback):
 
     Parameters
     ----------
-    valid : Rows
+    valid : TableDataset
     patience : int
         Epochs without an improvement of more than ``tol`` nats per row.
     tol : float
         Smaller improvements still become the best epoch; they do not reset the count.
-    head_start : float
+    init_margin : float
         Nats per row that an epoch has to beat epoch 0 by.
     first_epoch : int, default=0
         Epochs before this one are neither kept nor counted.
@@ -37,13 +37,13 @@ class BestEpoch(Callback):
         valid,
         patience: int,
         tol: float,
-        head_start: float,
+        init_margin: float,
         first_epoch: int = 0,
     ) -> None:
         self.valid = valid
         self.patience = patience
         self.tol = tol
-        self.head_start = head_start
+        self.init_margin = init_margin
         self.first_epoch = first_epoch
 
     def initialize(self):
@@ -55,7 +55,7 @@ class BestEpoch(Callback):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
         self.best_epoch_ = 0
-        self.best_ = net.validate(self.valid).objective - self.head_start
+        self.best_ = net.validate(self.valid).objective - self.init_margin
         self.mark_ = self.best_
         self.waited_ = 0
         self.checkpoint_ = Checkpoint(net.module_, net.criterion_)

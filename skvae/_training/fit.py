@@ -10,19 +10,14 @@ import torch
 from skorch.callbacks import Callback
 
 from .._data.counts import warn_if_counts
-from .._data.dataset import Rows
+from .._data.dataset import TableDataset
+from .._data.moments import column_moments
 from .._evaluation.calibration import Codes
-from .._linear.linear_vae import (
-    Components,
-    LinearVAE,
-    bounded_index,
-    column_moments,
-    estimation_loss,
-    principal_components,
-)
+from .._linear.components import Components, bounded_index, principal_components
+from .._linear.linear_vae import LinearVAE, estimation_loss
 from .._nn.autoencoder import Autoencoder
 from .._objectives.criteria import Criterion
-from .._utils.seeds import Streams
+from .._utils.seeds import Seeds
 from .._utils.validation import (
     refuse_underflow,
     warn_if_badly_scaled,
@@ -37,7 +32,7 @@ VALIDATION_BLOCKS = 4
 DIVERGED = 4.0
 
 
-class Family(Protocol):
+class TrainingStrategy(Protocol):
     """What differs between kinds of autoencoders in how they start and end training.
 
     A ``start`` is the linear model that training begins at, in scaled units.
@@ -56,7 +51,7 @@ class Family(Protocol):
     def criterion_params(self, n_features: int, scale: float) -> dict:
         """Parameters of the criterion, in scaled units."""
 
-    def retune(self, net: EpochNet, scale: float) -> None:
+    def update_hyperparameters(self, net: EpochNet, scale: float) -> None:
         """Give a net's criterion the weights of today, and its module what they set."""
 
     @property
@@ -72,11 +67,15 @@ class Family(Protocol):
     def set_start(self, net: EpochNet, start: Any) -> None:
         """Put the start into a net."""
 
-    def for_new_rows(self, start: Any, rows: Rows) -> Any:
+    def for_new_rows(self, start: Any, rows: TableDataset) -> Any:
         """The start of ``rows``, calibrated for others."""
 
     def calibrate(
-        self, model: "Model", rows: Rows, held_out: Rows | None, start: Any
+        self,
+        model: "Model",
+        rows: TableDataset,
+        held_out: TableDataset | None,
+        start: Any,
     ) -> None:
         """Measure what the trained model needs to be applied."""
 
@@ -85,7 +84,7 @@ class Family(Protocol):
 class Settings:
     """What an estimator's parameters say, checked and resolved."""
 
-    family: Family
+    strategy: TrainingStrategy
     module: dict
     linear_path: bool
     lr: float
@@ -132,9 +131,11 @@ class Model:
     best_epoch: int = 0
     split: "Split | None" = None
 
-    def rows(self, X, *, index=None, dtype=torch.float32, resident=True) -> Rows:
+    def rows(
+        self, X, *, index=None, dtype=torch.float32, resident=True
+    ) -> TableDataset:
         device = torch.device(self.net.device)
-        return Rows(
+        return TableDataset(
             X,
             self.mean,
             self.scale,
@@ -202,7 +203,7 @@ def split_rows(
     return order[~held_out[order]], order[held_out[order]]
 
 
-def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> Model:
+def start_model(X, settings: Settings, seeds: Seeds, feature_names=None) -> Model:
     """An untrained model in the units of X."""
     mean, variance = column_moments(X)
     if not np.isfinite(variance).all():
@@ -215,12 +216,12 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
     warn_if_many_constant(variance)
     warn_if_counts(X)
     scale = float(np.sqrt(variance.mean())) or 1.0
-    family = settings.family
+    strategy = settings.strategy
     net = build_net(
-        module=family.module,
-        module_params={**settings.module, "seed": streams.weights},
-        criterion=family.criterion,
-        criterion_params=family.criterion_params(X.shape[1], scale),
+        module=strategy.module,
+        module_params={**settings.module, "seed": seeds.weights},
+        criterion=strategy.criterion,
+        criterion_params=strategy.criterion_params(X.shape[1], scale),
         data_scale=scale,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -231,18 +232,18 @@ def start_model(X, settings: Settings, streams: Streams, feature_names=None) -> 
         verbose=settings.verbose,
         callbacks=settings.callbacks,
     )
-    family.retune(net, scale)
+    strategy.update_hyperparameters(net, scale)
     units = np.full(net.module_.latent_dim, scale)
     return Model(net, mean, scale, units)
 
 
-def linear_start(X, index, model: Model, settings: Settings, streams: Streams):
+def linear_start(X, index, model: Model, settings: Settings, seeds: Seeds):
     """The best linear model of the rows at ``index``, in the model's units.
 
     The model keeps the components that it is made of, if it is to be judged by them.
     """
     k = settings.module["latent_dim"]
-    generator = streams.numpy_generator(streams.components)
+    generator = seeds.numpy_generator(seeds.components)
     subset = X[bounded_index(X, index, k)]
     total = column_moments(subset)[1].sum() / model.scale**2
     eigenvalues, eigenvectors = np.empty(0), np.empty((0, X.shape[1]))
@@ -250,27 +251,27 @@ def linear_start(X, index, model: Model, settings: Settings, streams: Streams):
         eigenvalues, eigenvectors = principal_components(subset, k, generator)
         eigenvalues = eigenvalues / model.scale**2
     components = Components(eigenvalues, eigenvectors, float(total))
-    if settings.family.has_likelihood:
+    if settings.strategy.has_likelihood:
         model.components = components
-    return settings.family.linear_model(components, model.scale)
+    return settings.strategy.linear_model(components, model.scale)
 
 
 def fit_model(
     X,
     settings: Settings,
-    streams: Streams,
+    seeds: Seeds,
     *,
     feature_names=None,
     previous: Model | None = None,
 ) -> Model:
     """Train a model on X, from ``previous``'s weights if given, and calibrate it."""
-    family = settings.family
-    model = start_model(X, settings, streams, feature_names)
+    strategy = settings.strategy
+    model = start_model(X, settings, seeds, feature_names)
     net = model.net
     train_index, model.split = next_split(
         X.shape[0],
         settings.validation_fraction,
-        streams.numpy_generator(streams.split),
+        seeds.numpy_generator(seeds.split),
         None if previous is None else previous.split,
     )
     valid_index = model.split.held_out
@@ -278,14 +279,14 @@ def fit_model(
     if previous is not None:
         warm_start_from(model, previous, settings)
     elif settings.linear_path:
-        start = linear_start(X, train_index, model, settings, streams)
-        family.set_start(net, start)
+        start = linear_start(X, train_index, model, settings, seeds)
+        strategy.set_start(net, start)
     rows = model.rows(X, index=train_index)
     valid = model.rows(X, index=valid_index) if len(valid_index) else None
     head = settings.tol
     if previous is None:
-        n_active = 0 if start is None else family.n_active(start)
-        head = head_start(n_active, X.shape, len(train_index))
+        n_active = 0 if start is None else strategy.n_active(start)
+        head = init_margin(n_active, X.shape, len(train_index))
 
     kept: list[float] = []
 
@@ -295,14 +296,14 @@ def fit_model(
         if start is not None:
             if valid is not None:
                 everything = np.concatenate([valid_index, train_index])
-                start = linear_start(X, everything, model, settings, streams)
-            start = family.for_new_rows(start, model.rows(X, resident=False))
+                start = linear_start(X, everything, model, settings, seeds)
+            start = strategy.for_new_rows(start, model.rows(X, resident=False))
             if best_epoch == 0:
                 # The network did not help: leave the linear model of all rows behind.
-                family.set_start(net, start)
+                strategy.set_start(net, start)
         kept = checksum(net.module_)
 
-    patience_ended = train_epochs(net, rows, valid, settings, streams, head, settle)
+    patience_ended = train_epochs(net, rows, valid, settings, seeds, head, settle)
     note_training(model, X, settings, patience_ended)
     if checksum(net.module_) != kept:
         # A callback left other weights (skorch's Checkpoint can load its best): they
@@ -313,7 +314,7 @@ def fit_model(
         model.noise_variance = previous.noise_variance
         model.code_scale = previous.code_scale
         return model
-    family.calibrate(model, rows, rows if valid is None else valid, start)
+    strategy.calibrate(model, rows, rows if valid is None else valid, start)
     return model
 
 
@@ -326,10 +327,10 @@ def checksum(module: Autoencoder) -> list[float]:
 
 def train_epochs(
     net: EpochNet,
-    rows: Rows,
-    valid: Rows | None,
+    rows: TableDataset,
+    valid: TableDataset | None,
     settings: Settings,
-    streams: Streams,
+    seeds: Seeds,
     head: float,
     settle: Callable[[int], None],
 ) -> bool:
@@ -349,7 +350,7 @@ def train_epochs(
             settings.tol,
             head,
             # Before, epochs would be compared that were trained for something else.
-            first_epoch=math.ceil(settings.family.settled_at * settings.max_epochs),
+            first_epoch=math.ceil(settings.strategy.settled_at * settings.max_epochs),
         )
         callbacks.append(("skvae_best_epoch", best))
 
@@ -363,7 +364,7 @@ def train_epochs(
         rows,
         valid,
         epochs=settings.max_epochs,
-        streams=streams,
+        seeds=seeds,
         callbacks=callbacks,
         settle=restore,
     )
@@ -380,14 +381,14 @@ def warm_start_from(model: Model, previous: Model, settings: Settings) -> None:
     model.net.n_steps_ = previous.net.n_steps_
     model.net.module_.load_state_dict(previous.net.module_.state_dict())
     model.net.criterion_.load_state_dict(previous.net.criterion_.state_dict())
-    settings.family.retune(model.net, previous.scale)
+    settings.strategy.update_hyperparameters(model.net, previous.scale)
 
 
 def note_training(model: Model, X, settings: Settings, stopped_early: bool) -> None:
     """Keep what a verdict will ask of the training that has just ended."""
     model.diverged = has_diverged(model, X)
     model.lr, model.stopped_early = settings.lr, stopped_early
-    model.free_bits = getattr(settings.family, "free_bits", 0.0)
+    model.free_bits = getattr(settings.strategy, "free_bits", 0.0)
 
 
 def has_diverged(model: Model, X) -> bool:
@@ -403,7 +404,7 @@ def has_diverged(model: Model, X) -> bool:
     return bool(error > DIVERGED * own)
 
 
-def head_start(n_active: int, shape: tuple, n_train: int) -> float:
+def init_margin(n_active: int, shape: tuple, n_train: int) -> float:
     """What PCA gains from the held-out rows, in nats per row: training must beat it."""
     if n_active == 0:
         return 0.0

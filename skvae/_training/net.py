@@ -5,7 +5,8 @@ history rows. Here the iterator hands over the whole epoch and ``train_step`` lo
 minibatches itself, with one synchronisation and one history row an epoch. History,
 checkpoints, early stopping and scoring callbacks work as they do in skorch; the
 ``on_batch_begin`` and ``on_batch_end`` of a callback are called once an epoch, with
-``batch[0]`` the epoch's ``Rows``, and its ``on_grad_computed`` once a minibatch.
+``batch[0]`` the epoch's ``TableDataset``, and its ``on_grad_computed`` once a
+minibatch.
 """
 
 import dis
@@ -21,13 +22,13 @@ from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from .._data.dataset import Rows
+from .._data.dataset import TableDataset
 from .._engine.cuda_graph import WORTHWHILE, can_record
-from .._engine.stepper import Steps, held_out_terms
+from .._engine.stepper import Stepper, held_out_terms
 from .._kernels.threads import threads_for
 from .._nn.autoencoder import PRECISION, Autoencoder
 from .._objectives.criteria import Criterion, scalar
-from .._utils.seeds import Streams
+from .._utils.seeds import Seeds
 from .early_stopping import StopTraining
 
 _PARTS = ("module_", "criterion_", "optimizer_")
@@ -41,7 +42,7 @@ class WholeEpoch:
         self._rows, self._batch_size = dataset, batch_size
 
     def __iter__(self):
-        if isinstance(self._rows, Rows):
+        if isinstance(self._rows, TableDataset):
             yield self._rows, None
         else:  # what a user predicts, as skorch has it
             yield from DataLoader(self._rows, batch_size=self._batch_size)
@@ -55,7 +56,7 @@ class Run(NamedTuple):
     """
 
     order: torch.Generator
-    steps: Steps
+    steps: Stepper
     n_epochs: int | None
     parts: tuple
 
@@ -198,7 +199,7 @@ class EpochNet(NeuralNet):
 
         Rows in the module's units, ``(X - mean_) / scale_``, of any precision.
         """
-        if isinstance(x, Rows):
+        if isinstance(x, TableDataset):
             return torch.cat([self.module_(part) for part in x.batches()])
         if isinstance(x, Tensor):
             x = x.to(PRECISION)
@@ -240,7 +241,7 @@ class EpochNet(NeuralNet):
 
     # -- what skorch does not have -----------------------------------------------------
 
-    def validate(self, rows: Rows) -> Validation:
+    def validate(self, rows: TableDataset) -> Validation:
         """Losses on held-out rows, at the full weights."""
         self._set_training(False)
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
@@ -363,11 +364,11 @@ def cosine_schedule(epochs: int) -> Callback:
 
 def train(
     net: EpochNet,
-    rows: Rows,
-    valid: Rows | None,
+    rows: TableDataset,
+    valid: TableDataset | None,
     *,
     epochs: int,
-    streams: Streams,
+    seeds: Seeds,
     callbacks: Sequence[tuple[str, Callback]] = (),
     settle: Callable[[], None] = lambda: None,
     endless: bool = False,
@@ -386,9 +387,9 @@ def train(
         key=lambda named: isinstance(named[1], PrintLog),
     )
     net.train_split = None if valid is None else predefined_split(valid)
-    noise = streams.torch_generator(streams.noise, net.device)
+    noise = seeds.torch_generator(seeds.noise, net.device)
     n_steps = epochs * rows.n_batches(net.batch_size)
-    steps = Steps(
+    steps = Stepper(
         net.module_,
         net.criterion_,
         net.optimizer_,
@@ -397,7 +398,7 @@ def train(
         precision=net.precision,
         recorded=can_record(noise.device) and n_steps >= WORTHWHILE,
     )
-    order = streams.torch_generator(streams.order)
+    order = seeds.torch_generator(seeds.order)
     parts = tuple(getattr(net, name) for name in _PARTS)
     net.run_ = Run(order, steps, None if endless else epochs, parts)
     try:

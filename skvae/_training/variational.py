@@ -7,15 +7,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from .._data.dataset import Rows
+from .._data.dataset import TableDataset
 from .._evaluation.calibration import (
     codes_of_module,
     gain_of_module,
     noise_of_linear,
     noise_of_module,
 )
+from .._linear.components import Components
 from .._linear.linear_vae import (
-    Components,
     LinearVAE,
     linear_vae,
     prediction_error,
@@ -30,7 +30,7 @@ from .fit import Model
 
 @dataclass(frozen=True)
 class Variational:
-    """A ``Family`` (see ``_training``).
+    """A ``TrainingStrategy`` (see ``_training``).
 
     ``kld_weight`` is in units of X; None means that the noise variance is fitted.
     ``settled_at`` is the progress from which on the schedule gives the full weight.
@@ -52,7 +52,7 @@ class Variational:
             "free_bits": self.free_bits,
         }
 
-    def retune(self, net, scale: float) -> None:
+    def update_hyperparameters(self, net, scale: float) -> None:
         criterion = net.criterion_
         criterion.fitted = self.kld_weight is None
         criterion.schedule = self.schedule
@@ -83,7 +83,7 @@ class Variational:
         net.module_.set_posterior_variance(log_var)
         net.criterion_.noise_variance.fill_(start.noise_variance)
 
-    def for_new_rows(self, start: LinearVAE, rows: Rows) -> LinearVAE:
+    def for_new_rows(self, start: LinearVAE, rows: TableDataset) -> LinearVAE:
         """Its noise variance is fitted to ``rows``, and raised to that of others.
 
         With a weight given, the noise it starts from is what the weight stands for.
@@ -97,8 +97,8 @@ class Variational:
     def calibrate(
         self,
         model: Model,
-        rows: Rows,
-        held_out: Rows | None,
+        rows: TableDataset,
+        held_out: TableDataset | None,
         start: LinearVAE | None,
     ) -> None:
         """Noise variance from held-out rows, or else as training left it."""

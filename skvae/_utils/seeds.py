@@ -1,4 +1,4 @@
-"""One ``random_state``, several independent streams, no global generator touched."""
+"""One ``random_state``, several independent seeds, no global generator touched."""
 
 import numbers
 
@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 
 
 def entropy_of(random_state) -> int:
-    """The integer all streams of an estimator are spawned from.
+    """The integer all seeds of an estimator are spawned from.
 
     None draws fresh entropy from the operating system, a ``RandomState`` gives one
     draw, as in scikit-learn.
@@ -27,7 +27,7 @@ def private_generator(random_state) -> np.random.RandomState:
     )
 
 
-class Streams:
+class Seeds:
     """Seeds of one call of ``fit`` or ``partial_fit``.
 
     Every purpose has a stream of its own, so that more draws for one do not move the

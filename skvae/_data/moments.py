@@ -1,0 +1,49 @@
+"""Means and variances of columns."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+# Steps between neighbouring floats, at the mean of a column, that its standard
+# deviation has to exceed.
+ROUNDING_STEPS = 4.0
+
+
+def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance (divisor n) of every column, in float64; X may be sparse.
+
+    Sparse X must be canonical. The variance of a column that is constant but for
+    rounding is 0: its values, or their mean, are no more precise.
+    """
+    mean, variance = (_sparse_moments if sparse.issparse(X) else _dense_moments)(X)
+    eps = np.finfo(X.dtype if X.dtype.kind == "f" else np.float64).eps
+    rounding = ROUNDING_STEPS * eps * np.abs(mean)
+    variance[np.sqrt(variance) <= rounding] = 0.0
+    return mean, variance
+
+
+def _sparse_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    # It adds up in float64, and returns what X is in, where squares may overflow.
+    with np.errstate(over="ignore"):
+        moments = mean_variance_axis(X, axis=0)
+    if not np.isfinite(moments[1]).all():
+        moments = mean_variance_axis(X.astype(np.float64), axis=0)
+    mean, variance = (part.astype(np.float64) for part in moments)
+    return mean, variance
+
+
+def _dense_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    mean = np.asarray(X.mean(axis=0, dtype=np.float64))
+    # Two passes and no centred copy: X may be a memory map.
+    step = max(1, 500_000 // max(1, X.shape[1]))
+    squares, drift = np.zeros_like(mean), np.zeros_like(mean)
+    with np.errstate(over="ignore", invalid="ignore"):  # infinity is the answer then
+        for start in range(0, len(X), step):
+            centred = X[start : start + step] - mean
+            drift += centred.sum(axis=0)
+            squares += np.square(centred, out=centred).sum(axis=0)
+        # The first pass's mean is off by its rounding, which grows with the rows: the
+        # second one measures by how much, and takes it out of the squares.
+        drift /= len(X)
+        variance = squares / len(X) - np.square(drift)
+    return mean + drift, np.maximum(variance, 0.0)
