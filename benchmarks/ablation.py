@@ -71,7 +71,7 @@ def drawn_masks(x, widths, rate, generator):
 
 
 _build_net = fit.build_net
-_normalise = dataset.Rows._normalise
+_normalise = dataset.TableDataset._normalise
 
 
 def net_without_fused(**params: Any) -> net.EpochNet:
@@ -81,8 +81,8 @@ def net_without_fused(**params: Any) -> net.EpochNet:
     return built
 
 
-def normalised_by_numpy(rows: dataset.Rows, X: Any, buffer: Any = None) -> Any:
-    """``Rows._normalise`` by the branch that takes any array."""
+def normalised_by_numpy(rows: dataset.TableDataset, X: Any, buffer: Any = None) -> Any:
+    """``TableDataset._normalise`` by the branch that takes any array."""
     if not sparse.issparse(X):
         X = X.view()
         X.flags.writeable = False
@@ -144,7 +144,7 @@ PIECES = {
     "look at the norm in clip": Piece([(stepper, "clip", clip_always)]),
     "dropout from 16-bit lanes": Piece([(autoencoder, "dropout_masks", drawn_masks)]),
     "oneDNN's products": Piece(
-        [(surroundings, "fast_products", nullcontext)],
+        [(surroundings, "onednn_matmul", nullcontext)],
         used=lambda w: onednn.is_exact(),
     ),
     "blocks of wide_linear": Piece(
@@ -157,11 +157,11 @@ PIECES = {
         [(products, "BLOCK_ENTRIES", _HUGE)], used=is_sparse
     ),
     "buffer of minibatches": Piece(
-        [(dataset.Rows, "_buffer", lambda rows, n_rows: None)], used=is_sparse
+        [(dataset.TableDataset, "_buffer", lambda rows, n_rows: None)], used=is_sparse
     ),
     "resident rows": Piece([(dataset, "fits", never)], used=is_dense),
     "rows centred by torch": Piece(
-        [(dataset.Rows, "_normalise", normalised_by_numpy)], used=is_dense
+        [(dataset.TableDataset, "_normalise", normalised_by_numpy)], used=is_dense
     ),
     "chunks of 2048 rows": Piece([(dataset, "CHUNK_ROWS", _HUGE)]),
     "threads by the work": Piece(
