@@ -121,6 +121,10 @@ def is_wide(w: Workload) -> bool:
     return wide.BLOCKS_PAY and w.columns >= wide.WIDE
 
 
+def meets_small(w: Workload) -> bool:
+    return w.columns * w.hidden_dims[0] <= products.SMALL
+
+
 def is_small(w: Workload) -> bool:
     """Whether the update of its network is flat."""
     widths = (w.columns, *w.hidden_dims, w.latent_dim)
@@ -155,6 +159,9 @@ PIECES = {
     ),
     "blocks of columns of nonzeros": Piece(
         [(products, "BLOCK_ENTRIES", _HUGE)], used=is_sparse
+    ),
+    "small weights times all entries": Piece(
+        [(products, "SMALL", 0)], used=lambda w: is_sparse(w) and meets_small(w)
     ),
     "buffer of minibatches": Piece(
         [(dataset.TableDataset, "_buffer", lambda rows, n_rows: None)], used=is_sparse

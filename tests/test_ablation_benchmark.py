@@ -29,7 +29,12 @@ PATCHED_BY_FUNCTIONS = (
     "rows centred by torch",
     "no epochs typeset",
 )
-OTHERS = ("blocks of columns of nonzeros", "chunks of 2048 rows", "threads by the work")
+OTHERS = (
+    "blocks of columns of nonzeros",
+    "small weights times all entries",
+    "chunks of 2048 rows",
+    "threads by the work",
+)
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +116,17 @@ def test_nonzeros_are_multiplied_at_once(ablation, tables, monkeypatch):
         off = ablation.fit_skvae(X, w, "cpu")
     assert 0 < len(calls) < in_blocks
     np.testing.assert_allclose(off.transform(X), on.transform(X), atol=1e-4)
+
+
+def test_small_weights_meet_nonzeros(ablation, tables, monkeypatch):
+    w = tables[1]._replace(density=0.1)
+    X = ablation.make_table(w)
+    calls = spied(monkeypatch, [(ablation.products, "_sums", None)])
+    ablation.fit_skvae(X, w, "cpu")
+    assert not calls
+    with ablation.PIECES["small weights times all entries"].off():
+        ablation.fit_skvae(X, w, "cpu")
+    assert calls
 
 
 def test_constants_and_environment_are_patched(ablation):
