@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from skvae.cli.plots import frame_points
-from skvae.cli.runs import Run
+from skvae.cli.runs import FinishedRun
 
 MARKERS = "osD^vP*X"
 MAX_LABELS = 20
@@ -28,13 +28,13 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def draw_rate_distortion(path: Path, runs: list[Run]) -> None:
+def draw_rate_distortion(path: Path, runs: list[FinishedRun]) -> None:
     """Held-out error against rate, one point a run, the best one ringed.
 
     Parameters
     ----------
     path : Path
-    runs : list of Run
+    runs : list of FinishedRun
         Best first. Those without a rate (plain autoencoders) are lines at their error.
     """
     points = [r.metrics for r in runs if r.metrics["rate"] is not None]
@@ -137,7 +137,7 @@ def _markers(points: list[dict]) -> dict:
     return dict(zip(dims, MARKERS, strict=False))
 
 
-def _plain_lines(axis, runs: list[Run]) -> list:
+def _plain_lines(axis, runs: list[FinishedRun]) -> list:
     """A line at the least error of every kind of model that has no rate."""
     errors: dict[str, list[float]] = {}
     for run in runs:
@@ -152,7 +152,7 @@ def _plain_lines(axis, runs: list[Run]) -> list:
     ]
 
 
-def draw_features(path: Path, run: Run, title: str) -> None:
+def draw_features(path: Path, run: FinishedRun, title: str) -> None:
     """Mean and variance of every feature, of held-out rows and reconstructions."""
     arrays = run.arrays
     figure = _figure(9.6, 4.9)
@@ -208,7 +208,7 @@ def _draw_against(axis, real, rebuilt, what: str) -> None:
     legend.legend_handles[-1].set_alpha(1.0)
 
 
-def draw_codes(path: Path, run: Run, title: str) -> None:
+def draw_codes(path: Path, run: FinishedRun, title: str) -> None:
     """Codes of held-out rows in two dimensions, coloured by label if there are any."""
     codes, labels = run.arrays["codes"], run.arrays.get("labels")
     figure = _figure(7.4, 5.4)

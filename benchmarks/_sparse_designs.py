@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from skvae import SAETransformer
 from skvae._nn.thresholds import thresholded
-from skvae._objectives.criteria import PenalisedError
+from skvae._objectives.penalised_error import PenalisedError
 from skvae._training.deterministic import Sparse
 
 
@@ -32,7 +32,8 @@ class Gain(_ByAutograd):
     ``E |J'v| = |J| sqrt(2 / pi)`` for v standard normal: one draw a row.
     """
 
-    def terms(self, module, x, generator):
+    def terms(self, module, batch, generator):
+        x = batch.target
         with torch.enable_grad():
             z = _code(self, module, x, generator).requires_grad_()
             y = module.decode(z, generator)
@@ -47,7 +48,8 @@ class Gain(_ByAutograd):
 class Columns(_ByAutograd):
     """Every code times the length of its columns of the decoder's first matrices."""
 
-    def terms(self, module, x, generator):
+    def terms(self, module, batch, generator):
+        x = batch.target
         z = _code(self, module, x, generator)
         first = module.decoder.linear, module.decoder.mlp.blocks[0].linear
         squares = [layer.weight.square().sum(dim=0) for layer in first]
@@ -61,7 +63,8 @@ class Columns(_ByAutograd):
 class Noiseless(_ByAutograd):
     """The absolute code, and nothing that keeps its scale but the threshold's."""
 
-    def terms(self, module, x, generator):
+    def terms(self, module, batch, generator):
+        x = batch.target
         z = _code(self, module, x, generator)
         error = F.mse_loss(module.decode(z, generator), x)
         return torch.stack([error, z.abs().sum(dim=1).mean()])
@@ -70,7 +73,8 @@ class Noiseless(_ByAutograd):
 class NoiseOnAll(_ByAutograd):
     """Noise of half the threshold on every code, zero or not."""
 
-    def terms(self, module, x, generator):
+    def terms(self, module, batch, generator):
+        x = batch.target
         z = _code(self, module, x, generator)
         noise = torch.empty_like(z).normal_(generator=generator)
         noisy = torch.addcmul(z, noise, module.threshold, value=0.5)

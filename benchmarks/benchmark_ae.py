@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from _pictures import draw_codes, draw_features, draw_rate_distortion
 
-from skvae.cli.runs import Run, RunError, find_runs, read_run
+from skvae.cli.runs import FinishedRun, RunError, find_runs, read_run
 
 # Column: how the Markdown table prints it.
 COLUMNS = {
@@ -53,7 +53,7 @@ class Failure(NamedTuple):
     reason: str
 
 
-def collect(root: Path) -> tuple[list[Run], list[Failure]]:
+def collect(root: Path) -> tuple[list[FinishedRun], list[Failure]]:
     """Finished runs, best first, and the others.
 
     Best is by held-out ELBO; models that have none come behind, by held-out MSE.
@@ -67,17 +67,17 @@ def collect(root: Path) -> tuple[list[Run], list[Failure]]:
     return sorted(runs, key=_rank), failures
 
 
-def _rank(run: Run) -> tuple[bool, float]:
+def _rank(run: FinishedRun) -> tuple[bool, float]:
     elbo = run.metrics["elbo"]
     return (True, run.metrics["mse"]) if elbo is None else (False, -elbo)
 
 
-def best_by_elbo(runs: list[Run]) -> Run | None:
+def best_by_elbo(runs: list[FinishedRun]) -> FinishedRun | None:
     """The run to mark: None where no model has a likelihood."""
     return runs[0] if runs and runs[0].metrics["elbo"] is not None else None
 
 
-def same_rows(runs: list[Run]) -> bool:
+def same_rows(runs: list[FinishedRun]) -> bool:
     """Whether the runs held out the same rows, as far as means and variances tell."""
     first = runs[0].arrays
     return all(
@@ -142,7 +142,7 @@ def _escaped(text: str) -> str:
     return text.replace("|", r"\|")
 
 
-def draw(out: Path, root: Path, runs: list[Run]) -> list[Path]:
+def draw(out: Path, root: Path, runs: list[FinishedRun]) -> list[Path]:
     """The pictures that these runs have; returns their paths."""
     shown = runs[0]
     title = name_of(shown.directory, root)

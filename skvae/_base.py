@@ -1,10 +1,9 @@
 """The shell that the estimators share: validate, train, set what is fitted, apply."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,26 +17,28 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
-from ._data.dataset import TableDataset, chunk_rows, stacked
+from ._data.dataset import Minibatch, chunk_rows, stacked
 from ._evaluation.advice import divergence_advice, what_was_kept
-from ._kernels.sparse import Batch, as_tensor
 from ._kernels.surroundings import public
 from ._kernels.threads import threads_for
+from ._likelihoods.base import Likelihood
+from ._likelihoods.gaussian import Gaussian
 from ._nn.autoencoder import ACTIVATIONS, Autoencoder
 from ._training.callbacks import CallbackParams, checked_callbacks
-from ._training.continued import check_same_architecture, going_on
-from ._training.fit import (
-    Model,
-    Settings,
-    TrainingStrategy,
-    fit_model,
-    linear_start,
-    note_training,
-    start_model,
-)
+from ._training.continued import check_same_architecture
+from ._training.fit import fit_rows, fitted_chunk
+from ._training.fitted import Fitted
 from ._training.history import epoch_row
-from ._training.net import EpochNet, train
-from ._utils.device import checked_precision, inference_dtype, resolve_device
+from ._training.net import EpochNet
+from ._training.persistence import packed, unpacked
+from ._training.settings import Settings
+from ._training.strategy import TrainingStrategy
+from ._utils.device import (
+    checked_precision,
+    in_float64,
+    inference_dtype,
+    resolve_device,
+)
 from ._utils.seeds import Seeds, entropy_of
 from ._utils.validation import (
     canonical,
@@ -72,6 +73,11 @@ class BaseAutoencoder(
     Subclasses define ``__init__`` with the parameters that are constrained here and
     their own, and :meth:`_strategy`.
     """
+
+    net_: EpochNet
+    _fitted: Fitted
+    _likelihood: ClassVar[type[Likelihood]] = Gaussian
+    _strategy_type: ClassVar[type]
 
     _parameter_constraints: dict = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
@@ -155,32 +161,28 @@ class BaseAutoencoder(
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
-        with _unchanged_on_failure(self):
-            warm = self.warm_start and hasattr(self, "_model")
-            X = self._validated(X, reset=not warm, min_rows=2)
-            settings = self._settings(X.shape[1])
-            if warm:
-                check_same_architecture(self.net_, settings)
-            seeds = self._next_seeds(fresh=not warm)
-            model = fit_model(
-                X,
-                settings,
-                seeds,
-                feature_names=getattr(self, "feature_names_in_", None),
-                previous=self._model if warm else None,
-            )
-            self._commit(model, X.dtype)
-            self._measure(X, seeds)
-        if self.verbose and self.early_stopping:
-            line = what_was_kept(
-                self.best_epoch_,
-                self.n_iter_,
-                linear_path=self.linear_path is not None,
-                goes_on=warm,
-            )
-            print(line)
-        self._advise(X)
+        self._fit(X)
         return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    @public
+    def fit_transform(self, X, y=None):
+        """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Training rows, at least two.
+        y : Ignored
+            Not used, present for API consistency.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, latent_dim)
+            Codes, as :meth:`transform` gives them.
+        """
+        X, codes = self._fit(X)
+        return self._transformed(X) if codes is None else codes
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
@@ -214,36 +216,48 @@ class BaseAutoencoder(
             leaves the estimator as it was before the call.
         """
         with _unchanged_on_failure(self):
-            first = not hasattr(self, "_model")
+            previous = getattr(self, "_fitted", None)
+            first = previous is None
             X = self._validated(X, reset=first, min_rows=2 if first else 1)
             settings = self._settings(X.shape[1])
+            if previous is not None:
+                check_same_architecture(previous.net, settings)
             seeds = self._next_seeds(fresh=first)
-            start = None
-            if first:
-                names = getattr(self, "feature_names_in_", None)
-                model = start_model(X, settings, seeds, names)
-                if settings.linear_path:
-                    every = np.arange(X.shape[0])
-                    start = linear_start(X, every, model, settings, seeds)
-                    settings.strategy.set_start(model.net, start)
-            else:
-                check_same_architecture(self.net_, settings)
-                model = copy.copy(self._model)
-            net = model.net
-            with going_on(model, settings):
-                rows = model.rows(X)
-                train(net, rows, None, epochs=1, seeds=seeds, endless=True)
-                model.best_epoch = len(net.history)
-                if start is not None:
-                    start = settings.strategy.for_new_rows(start, rows)
-                settings.strategy.calibrate(model, rows, None, start)
-                # A fit looked at other codes; nobody looks at those of a chunk.
-                model.codes = None
-                note_training(model, X, settings, stopped_early=False)
-                self._commit(model, X.dtype)
+            names = getattr(self, "feature_names_in_", None)
+            with fitted_chunk(X, settings, seeds, names, previous) as fit:
+                self._commit(fit, X.dtype)
                 self._measure(X, seeds)
         self._advise(X)
         return self
+
+    def _fit(self, X) -> tuple[Any, np.ndarray | None]:
+        """Fit to X; returns validated rows, and their codes where those were needed."""
+        with _unchanged_on_failure(self):
+            warm = self.warm_start and hasattr(self, "_fitted")
+            X = self._validated(X, reset=not warm, min_rows=2)
+            settings = self._settings(X.shape[1])
+            if warm:
+                check_same_architecture(self.net_, settings)
+            seeds = self._next_seeds(fresh=not warm)
+            fit = fit_rows(
+                X,
+                settings,
+                seeds,
+                feature_names=getattr(self, "feature_names_in_", None),
+                previous=self._fitted if warm else None,
+            )
+            self._commit(fit, X.dtype)
+            codes = self._measure(X, seeds)
+        if self.verbose and self.early_stopping:
+            line = what_was_kept(
+                self.best_epoch_,
+                self.n_iter_,
+                linear_path=settings.linear_path,
+                goes_on=warm,
+            )
+            print(line)
+        self._advise(X)
+        return X, codes
 
     @public
     def transform(self, X):
@@ -313,8 +327,9 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
+        network, likelihood = self.module_, self._likelihood_
         return self._over_chunks(
-            X, lambda module: lambda x: self._in_units_of_X(module(x))
+            X, lambda batch: likelihood.mean(network(batch.inputs))
         )
 
     @public
@@ -342,29 +357,60 @@ class BaseAutoencoder(
         check_is_fitted(self)
         X = self._validated(X, reset=False)
 
-        def prepare(module: Autoencoder) -> Callable[[Batch], Tensor]:
-            def errors(x: Batch) -> Tensor:
-                error = module(x).sub_(as_tensor(x)).square_()
-                # Units last, and a row's in float64: their square can be large.
-                error = error if per_feature else error.mean(dim=1).double()
-                return error.mul_(self.scale_**2)
+        network, likelihood = self.module_, self._likelihood_
+        unit = likelihood.scale**likelihood.loss_exponent
 
-            return errors
+        def errors(batch: Minibatch) -> Tensor:
+            error = likelihood.deviance(network(batch.inputs), batch.target)
+            # Units last, and a row's in float64: their square can be large.
+            error = error if per_feature else in_float64(error.mean(dim=1))
+            return error.mul_(unit)
 
-        return self._over_chunks(X, prepare)
+        return self._over_chunks(X, errors)
 
     @property
     def module_(self) -> Autoencoder:
         """The fitted module; rows go in as ``(X - mean_) / scale_``."""
         check_is_fitted(self)
-        return self.net_.module_
+        return self._fitted.state.network
+
+    @property
+    def _likelihood_(self) -> Likelihood:
+        return self._fitted.state.likelihood
 
     @property
     def _n_features_out(self) -> int:
         return self.module_.latent_dim
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
+        return hasattr(self, "_fitted")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Parameters and fitted numbers, with the net as plain data."""
+        state = dict(super().__getstate__())
+        state.pop("net_", None)
+        fit = state.pop("_fitted", None)
+        if fit is not None:
+            state["_packed"] = packed(fit)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take them, and build the net anew.
+
+        Raises
+        ------
+        ValueError
+            If another version of skvae wrote them, in a format that this one has not.
+        """
+        state = dict(state)
+        data = state.pop("_packed", None)
+        super().__setstate__(state)
+        if data is not None:
+            callbacks = checked_callbacks(self.callbacks)
+            self._fitted = unpacked(
+                data, self._strategy_type, self._likelihood, callbacks
+            )
+            self.net_ = self._fitted.net
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -377,18 +423,22 @@ class BaseAutoencoder(
     def _settings(self, n_features: int) -> Settings:
         """The parameters, checked and resolved."""
         device = resolve_device(self.device)
+        strategy = self._strategy()
+        begins_linear = strategy.begins_linear(self._likelihood)
+        linear_path = self.linear_path is not None and begins_linear
         return Settings(
-            module={
+            strategy=strategy,
+            likelihood=self._likelihood,
+            network={
                 "n_features": n_features,
                 "latent_dim": int(self.latent_dim),
                 "hidden_dims": checked_hidden_dims(self.hidden_dims),
                 "activation": normalised_activation(self.activation, ACTIVATIONS),
                 "use_batch_norm": bool(self.use_batch_norm),
                 "dropout_rate": float(self.dropout_rate),
-                "linear_path": self.linear_path is not None,
+                "linear_path": linear_path,
             },
-            strategy=self._strategy(),
-            linear_path=self.linear_path is not None,
+            linear_path=linear_path,
             lr=float(self.lr),
             weight_decay=float(self.weight_decay),
             batch_size=int(self.batch_size),
@@ -410,36 +460,38 @@ class BaseAutoencoder(
         """How this kind of autoencoder is trained."""
         raise NotImplementedError
 
-    def _measure(self, X, seeds: Seeds) -> None:
-        """Set the fitted attributes that are statistics of the training rows' codes."""
+    def _measure(self, X, seeds: Seeds) -> np.ndarray | None:
+        """Set the fitted attributes that are statistics of the training rows' codes.
+
+        Returns the codes, if there are such attributes.
+        """
+        return None
 
     def _advise(self, X) -> None:
         """Warn about a fit that is not what its user can have wanted."""
-        if self._model.diverged:
+        if self._fitted.state.record.diverged:
             warn_user(divergence_advice(float(self.lr)), DivergenceWarning)
 
     def _next_seeds(self, *, fresh: bool) -> Seeds:
         """Seeds of this call; later calls of one estimator have others."""
         if fresh:
-            self._entropy = entropy_of(self.random_state)
-            self._n_calls = 0
-        seeds = Seeds(self._entropy, self._n_calls)
-        self._n_calls += 1
-        return seeds
+            return Seeds(entropy_of(self.random_state), 0)
+        return Seeds(*self._fitted.state.seeds)
 
-    def _commit(self, model: Model, dtype: np.dtype) -> None:
+    def _commit(self, fit: Fitted, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
         # A net that goes on training adds to its history.
         known: list[dict] = []
-        if getattr(self, "net_", None) is model.net:
+        if getattr(self, "net_", None) is fit.net:
             known = self.history_
-        self._model = model
-        self._dtype = dtype
-        self.net_: EpochNet = model.net
-        self.mean_ = model.mean
-        self.scale_ = model.scale
-        self.best_epoch_ = model.best_epoch
-        new = model.net.history[len(known) :]
+        self._fitted = fit
+        self._dtype = np.dtype(dtype).name
+        self.net_ = fit.net
+        affine = fit.state.likelihood.input_affine()
+        if affine is not None and affine.mean is not None:
+            self.mean_, self.scale_ = affine
+        self.best_epoch_ = fit.state.record.best_epoch
+        new = fit.net.history[len(known) :]
         self.history_: list[dict] = known + [epoch_row(row) for row in new]
         self.n_iter_ = len(self.history_)
 
@@ -457,27 +509,6 @@ class BaseAutoencoder(
         )
         return canonical(X)
 
-    def _inference_module(self, dtype: torch.dtype) -> Autoencoder:
-        module = self.module_
-        return module if dtype is torch.float32 else copy.deepcopy(module).to(dtype)
-
-    def _device_and_dtype(self, numpy_dtype) -> tuple[torch.device, torch.dtype]:
-        device = torch.device(self.net_.device)
-        return device, inference_dtype(numpy_dtype, device)
-
-    def _chunks(self, X) -> Iterator[tuple[Any, Tensor]]:
-        """Rows of X in the module's units, chunk by chunk."""
-        check_is_fitted(self)
-        module, rows = self._for_inference(self._validated(X, reset=False))
-        for x in rows.chunks():
-            yield module, x
-
-    def _for_inference(self, X) -> tuple[Any, TableDataset]:
-        """The module, and validated rows, in the precision of X."""
-        _, dtype = self._device_and_dtype(X.dtype)
-        rows = self._model.rows(X, dtype=dtype, resident=False)
-        return self._inference_module(dtype), rows
-
     @contextmanager
     def _inference(self, n_rows: int) -> Iterator[None]:
         """Without gradients, and with the threads that a chunk of rows is worth."""
@@ -485,49 +516,47 @@ class BaseAutoencoder(
         with torch.no_grad(), threads_for(self.module_, n_rows):
             yield
 
-    def _over_chunks(
-        self, X, prepare: Callable[[Any], Callable[[Batch], Tensor]]
-    ) -> np.ndarray:
+    def _over_chunks(self, X, measure: Callable[[Minibatch], Tensor]) -> np.ndarray:
         """What is measured on every chunk of validated rows, as one array of all rows.
 
-        ``prepare`` takes the module, and returns what measures a chunk.
+        Chunks are in the precision of X.
 
         Raises
         ------
         ValueError
             If something overflows.
         """
+        dtype = inference_dtype(X.dtype, self._fitted.device)
+        rows = self._fitted.rows(X, dtype=dtype, resident=False)
         with self._inference(X.shape[0]):
-            module, rows = self._for_inference(X)
-            measured = map(prepare(module), rows.batches())
-            parts = (part.cpu().numpy() for part in measured)
+            parts = (measure(batch).cpu().numpy() for batch in rows.batches())
             return stacked((checked_finite(p, X.dtype) for p in parts), X.shape[0])
 
     def _transformed(self, X) -> np.ndarray:
         """Codes of validated rows, (n_rows, latent_dim)."""
-        codes = self._over_chunks(X, lambda module: module.code)
+        network = self.module_
+        codes = self._over_chunks(X, lambda batch: network.code(batch.inputs))
         with np.errstate(over="ignore"):
             codes *= self._code_units(codes.dtype)
         return checked_finite(codes, X.dtype)
 
-    def _in_units_of_X(self, x: Tensor) -> Tensor:
-        """Fresh rows of the module, which are overwritten, in the units of X."""
-        # In place, since tensors of a whole chunk are large.
-        # A copy: a memory-mapped model is read-only, which torch warns of.
-        mean = torch.tensor(self.mean_, dtype=x.dtype, device=x.device)
-        return x.mul_(self.scale_).add_(mean)
+    def _decode(
+        self, Z: np.ndarray, outcome: Callable[[Tensor], Tensor] | None = None
+    ) -> np.ndarray:
+        """Rows (n, n_features) of codes in units of the prior, in units of X.
 
-    def _decode(self, Z: np.ndarray) -> np.ndarray:
-        """Decode latent vectors, in units of the prior."""
-        device, dtype = self._device_and_dtype(Z.dtype)
-        module = self._inference_module(dtype)
+        ``outcome`` makes rows of raw outputs; by default it is their mean.
+        """
+        device = self._fitted.device
+        dtype = inference_dtype(Z.dtype, device)
+        outcome = outcome or self._likelihood_.mean
         chunks = gen_batches(len(Z), chunk_rows(self.n_features_in_))
         codes = (torch.as_tensor(Z[at], dtype=dtype, device=device) for at in chunks)
         with self._inference(len(Z)):
-            decoded = (self._in_units_of_X(module.decode(z)) for z in codes)
+            decoded = (outcome(self.module_.decode(z)) for z in codes)
             parts = (part.cpu().numpy() for part in decoded)
             return stacked((checked_finite(p, Z.dtype) for p in parts), len(Z))
 
     def _code_units(self, dtype: np.dtype) -> np.ndarray:
         """What a unit of a latent dimension is multiplied with, (latent_dim,)."""
-        return self._model.code_scale.astype(dtype)
+        return self._fitted.state.code_scale.astype(dtype)

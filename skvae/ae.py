@@ -159,6 +159,8 @@ class AETransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    _strategy_type = Deterministic
+
     def _strategy(self) -> Deterministic:
         return Deterministic()
 

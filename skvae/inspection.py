@@ -12,6 +12,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
@@ -19,19 +20,25 @@ from sklearn.utils.validation import check_is_fitted
 from ._evaluation.advice import advise
 from ._evaluation.information import (
     COMPARED_ROWS,
-    collect_posteriors,
     evenly_spaced,
+    exchanged_rows,
     mutual_information,
     shuffle_loss,
 )
-from ._evaluation.verdicts import ACTIVE_VARIANCE, Measured, guide_verdict, judge
+from ._evaluation.verdicts import Measured, guide_verdict, judge
 from ._kernels.surroundings import public
-from ._linear.baseline import cross_fitted_likelihood, ppca_of
-from ._linear.ppca import ppca_log_likelihood
-from ._linear.spectrum import active_by_theory, noise_grid, rate_by_theory, spectrum
-from ._objectives.elbo import noise_of_weight, weight_of_noise
+from ._linear.baseline import cross_fitted_likelihood
+from ._linear.spectrum import (
+    active_by_theory,
+    noise_grid,
+    noise_of_weight,
+    rate_by_theory,
+    spectrum,
+    weight_of_noise,
+)
+from ._utils.device import inference_dtype
+from ._utils.optional import optional_import
 from ._utils.validation import canonical, float_dtypes, from_torch
-from .cli.files import optional_import
 from .metrics import _vae
 
 __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
@@ -140,7 +147,7 @@ class Diagnosis:
     kl_per_unit : ndarray of shape (latent_dim,)
         Mean KL of every unit, nats per row.
     kl_of_choice : float
-        Mean KL of the choice between the network and the linear start (see
+        Mean KL of the choice between the network and the background (see
         ``VAETransformer.score_samples``), nats per row, 0 where there is none:
         ``rate = sum of kl_per_unit + kl_of_choice``.
     squared_error : float
@@ -357,6 +364,7 @@ def diagnose(estimator, X) -> Diagnosis:
     noise = noise_of_weight(found["kld_weight"], n_features)
     expected_active = active_by_theory(theory.eigenvalues, noise)
     expected_rate = rate_by_theory(theory.eigenvalues, noise)
+    likelihood = estimator._fitted.state.likelihood
     row_elbo, linear = found.pop("row_elbo"), _linear_likelihood(estimator, rows)
     gain = row_elbo - linear
     measured = Measured(
@@ -364,9 +372,9 @@ def diagnose(estimator, X) -> Diagnosis:
         n_features=n_features,
         shuffle_loss=found["shuffle_loss"],
         expected_rate=expected_rate,
-        noise_share=found["noise_variance"] / estimator.scale_**2,
+        noise_share=found["noise_variance"] / likelihood.scale**2,
         weakest_kl=float(found["kl_per_unit"].min()),
-        balanced_weight=weight_of_noise(found["noise_variance"], n_features),
+        balanced_weight=likelihood.calibrated_weight(),
         gain=float(gain.mean()),
         gain_error=float(gain.std() / math.sqrt(len(gain))),
     )
@@ -387,40 +395,53 @@ def diagnose(estimator, X) -> Diagnosis:
 
 
 def _linear_likelihood(estimator, rows) -> np.ndarray:
-    """ln p of every row in probabilistic PCA, nats; NaN where there is none to fit."""
-    components = estimator._model.components
-    if components is not None and components.total > 0.0:
-        model = ppca_of(components, estimator.mean_, estimator.scale_)
-        return ppca_log_likelihood(model, rows)
-    found = None
-    if components is None:
-        found = cross_fitted_likelihood(rows, estimator.module_.latent_dim)
+    """ln p of every row in the linear model, nats; NaN where there is none to fit."""
+    state = estimator._fitted.state
+    if state.linear_model is not None:
+        units = state.likelihood.input_affine()
+        return state.linear_model.log_likelihood(rows, units)
+    found = cross_fitted_likelihood(rows, estimator.module_.latent_dim)
     return np.full(rows.shape[0], np.nan) if found is None else found
 
 
 def _measured(estimator, X, n_rows: int) -> dict[str, Any]:
     """The attributes of a :class:`Diagnosis` that take the network to find."""
-    posteriors = collect_posteriors(estimator, X, n_rows)
-    mean, log_var = posteriors.mean, posteriors.log_var
-    distortion, choice, kl_of_rows = estimator._row_terms(X)
-    kl = kl_of_rows.mean(axis=0)
+    evaluation = estimator._evaluate(X)
+    kl = evaluation.kl.mean(axis=0)
     kl.setflags(write=False)
-    row_elbo = -(distortion + choice + kl_of_rows.sum(axis=1))
     compared = evenly_spaced(n_rows, COMPARED_ROWS)
-    spread = mean.var(dim=0, correction=0)
+    posteriors = (
+        torch.from_numpy(part[compared])
+        for part in (evaluation.mean, evaluation.log_var)
+    )
+    likelihood = estimator._fitted.state.likelihood
+    nll = float(evaluation.network_distortion.mean()) + likelihood.log_det()
+    unit = likelihood.scale**likelihood.loss_exponent
     return {
         "latent_dim": len(kl),
-        "row_elbo": row_elbo,
-        "elbo": float(row_elbo.mean()),
-        "rate": float(kl.sum() + choice.mean()),
-        "distortion": float(distortion.mean()),
+        "row_elbo": evaluation.elbo,
+        "elbo": float(evaluation.elbo.mean()),
+        "rate": float(evaluation.rate.mean()),
+        "distortion": float(evaluation.distortion.mean()),
         "kl_per_unit": kl,
-        "kl_of_choice": float(choice.mean()),
-        "squared_error": float(posteriors.error.mean()) / estimator.n_features_in_,
-        "active_units": int((spread > ACTIVE_VARIANCE).sum()),
-        "mutual_information": mutual_information(mean[compared], log_var[compared]),
-        "shuffle_loss": shuffle_loss(estimator, posteriors),
+        "kl_of_choice": float(evaluation.choice.mean()),
+        "squared_error": likelihood.loss_of_nats(nll) * unit,
+        "active_units": evaluation.active_units,
+        "mutual_information": mutual_information(*posteriors),
+        "shuffle_loss": _shuffle_loss(estimator, X),
         "beta": float(estimator.beta_),
         "kld_weight": float(estimator.kld_weight_),
-        "noise_variance": float(estimator.noise_variance_),
+        "noise_variance": float(getattr(estimator, "noise_variance_", math.nan)),
     }
+
+
+def _shuffle_loss(estimator, X) -> float:
+    rows = estimator._validated(X, reset=False)
+    rows = rows[exchanged_rows(*rows.shape)]
+    fit = estimator._fitted
+    dtype = inference_dtype(rows.dtype, fit.device)
+    with estimator._inference(rows.shape[0]):
+        dataset = fit.rows(rows, dtype=dtype, resident=False)
+        batch = dataset.batch(slice(None))
+        posterior = fit.state.network.encode(batch.inputs)
+        return shuffle_loss(fit.state.density(), batch, posterior)

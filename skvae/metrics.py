@@ -16,14 +16,13 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import BaseAutoencoder
+from ._evaluation.evaluator import n_active
+from ._evaluation.sparsity import NEAR_ZERO, near_zero_share
 from ._evaluation.verdicts import ACTIVE_VARIANCE
 from ._kernels.surroundings import public
 from ._linear.ppca import corrected_ppca, ppca_log_likelihood
 from ._utils.validation import canonical, from_torch
 from .vae import VAETransformer
-
-# Share of the codes' root mean square below which a code counts as zero.
-NEAR_ZERO = 0.01
 
 __all__ = [
     "active_units",
@@ -205,11 +204,11 @@ def rate(estimator, X) -> np.ndarray:
     Returns
     -------
     rate : ndarray of shape (n_samples,)
-        Nats per row, summed over units. With a linear start, it includes the choice
-        between the network and that start (see ``VAETransformer.score_samples``).
+        Nats per row, summed over units. With a background, it includes the choice
+        between the network and that (see ``VAETransformer.score_samples``).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._terms(X)[1]
+    return estimator._evaluate(X).rate
 
 
 def distortion(estimator, X) -> np.ndarray:
@@ -228,7 +227,7 @@ def distortion(estimator, X) -> np.ndarray:
         Nats per row.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._terms(X)[0]
+    return estimator._evaluate(X).distortion
 
 
 def kl_per_unit(estimator, X) -> np.ndarray:
@@ -243,11 +242,11 @@ def kl_per_unit(estimator, X) -> np.ndarray:
     -------
     kl : ndarray of shape (latent_dim,)
         Nats per row. An inactive unit's is near 0. Their sum is the mean :func:`rate`,
-        less the choice between the network and a linear start, if there is one (0.01
+        less the choice between the network and a background, if there is one (0.01
         nats for most rows).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._row_terms(X)[2].mean(axis=0)
+    return estimator._evaluate(X).kl.mean(axis=0)
 
 
 def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
@@ -267,13 +266,7 @@ def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
     n_active : int
     """
     estimator, X = _vae(estimator, X)
-    return int((estimator._spread_of_codes(X) > threshold).sum())
-
-
-def near_zero_share(codes: np.ndarray, threshold: float = NEAR_ZERO) -> float:
-    """Share of entries within ``threshold`` times their root mean square of zero."""
-    limit = threshold * np.sqrt(np.square(codes).mean())
-    return float((np.abs(codes) <= limit).mean())
+    return n_active(estimator._posterior_means(X), threshold)
 
 
 def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:

@@ -294,13 +294,14 @@ class RAETransformer(AETransformer):
             decoder_penalty_weight=float(self.decoder_penalty_weight),
         )
 
-    def _measure(self, X, seeds) -> None:
+    def _measure(self, X, seeds) -> np.ndarray:
         codes = self._transformed(X)
         if len(codes) < 2:  # a chunk of partial_fit: the last density has to do
-            return
+            return codes
         self.density_ = fit_density(
             codes, int(self.density_components), self.scale_, seeds.density
         )
+        return codes
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows: codes from ``density_``, decoded.

@@ -2,13 +2,14 @@
 
 from numbers import Real
 
+import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._data.moments import column_moments
+from ._evaluation.sparsity import near_zero_share
 from ._training.deterministic import Sparse
 from ._utils.warn import warn_user
 from .ae import AETransformer
-from .metrics import near_zero_share
 
 
 class SAETransformer(AETransformer):
@@ -219,6 +220,8 @@ class SAETransformer(AETransformer):
         self.random_state = random_state
         self.verbose = verbose
 
+    _strategy_type = Sparse
+
     def _strategy(self) -> Sparse:
         relative = isinstance(self.reg_weight, str)
         return Sparse(
@@ -228,12 +231,13 @@ class SAETransformer(AETransformer):
             relative=relative,
         )
 
-    def _measure(self, X, seeds) -> None:
+    def _measure(self, X, seeds) -> np.ndarray:
         weight = self._strategy().weight_in_units_of_X(self.n_features_in_, self.scale_)
         self.reg_weight_ = weight
         codes = self._transformed(X)
         self.sparsity_ = near_zero_share(codes)
         self._all_zero = not codes.any()
+        return codes
 
     def _advise(self, X) -> None:
         super()._advise(X)

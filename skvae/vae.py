@@ -1,7 +1,5 @@
 """VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
-import math
-from collections.abc import Callable
 from numbers import Real
 
 import numpy as np
@@ -11,17 +9,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._base import BaseAutoencoder
 from ._evaluation.advice import collapse_advice
-from ._evaluation.bounds import (
-    Cubature,
-    importance_weighted_bound,
-    in_nats,
-    linear_error_and_kl,
-)
+from ._evaluation.evaluator import Evaluation
 from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
-from ._kernels.sparse import Batch, as_tensor
 from ._kernels.surroundings import public
-from ._linear.spectrum import spectrum
-from ._objectives.elbo import RowTerms, mixed, noise_of_weight, weight_of_noise
+from ._linear.spectrum import spectrum, weight_of_noise
 from ._objectives.schedules import make_schedule
 from ._training.variational import Variational
 from ._utils.seeds import private_generator
@@ -29,8 +20,6 @@ from ._utils.validation import checked_n_samples
 from ._utils.warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
-# Prior probability, in the score, that a row is one for the linear start to explain.
-ODD_SHARE = 0.01
 # Rows that a warning asks linear theory of.
 THEORY_ROWS = 2048
 
@@ -69,7 +58,12 @@ class VAETransformer(BaseAutoencoder):
         Weight of the KL term, in squared units of X per nat. Larger: fewer and coarser
         units. If the KL is near 0 (posterior collapse), **lower** it; if the KL is very
         large the model is almost a plain autoencoder: raise it. "auto" fits the noise
-        variance, which is beta = 1.
+        variance: ``beta`` times the weight that is maximum likelihood.
+    beta : float, default=1.0
+        What the weight that ``kld_weight="auto"`` fits is multiplied with: the same
+        trade on every table, where ``kld_weight`` is in the units of one. 1 is maximum
+        likelihood; more gives fewer and more independent units, less gives sharper
+        reconstructions. Only with "auto".
     kld_schedule : {"constant", "linear", "cyclical"} or callable, default="constant"
         Share of the weight that a training step has, as a function of progress, which
         goes from 0 to 1 over ``max_epochs``: always 1; up to 1 during the first
@@ -86,6 +80,11 @@ class VAETransformer(BaseAutoencoder):
     linear_path : {"pca", None}, default="pca"
         A linear map beside the encoder and the decoder, started as the closed-form
         optimum of the linear VAE; None is the plain network.
+    background_weight : float, default=0.01
+        Prior probability, in [0, 1), that a row is not one of the network's but of the
+        linear model that fitting began at: a second component of the density that is
+        scored, which bounds what a single odd row can cost. 0 is none. Nothing in
+        training depends on it.
     whiten : bool, default=False
         Whether codes are in the units of the prior, where every active unit has a
         variance near 1. By default each unit is multiplied by its gain (how far the
@@ -231,6 +230,8 @@ class VAETransformer(BaseAutoencoder):
     _parameter_constraints: dict = {
         **BaseAutoencoder._parameter_constraints,
         "kld_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="neither")],
+        "background_weight": [Interval(Real, 0, 1, closed="left")],
         "kld_schedule": [StrOptions({"constant", "linear", "cyclical"}), callable],
         "kld_warmup": [Interval(Real, 0, 1, closed="neither")],
         "free_bits": [Interval(Real, 0, 1e6, closed="both")],
@@ -246,10 +247,12 @@ class VAETransformer(BaseAutoencoder):
         dropout_rate=0.0,
         use_batch_norm=True,
         kld_weight="auto",
+        beta=1.0,
         kld_schedule="constant",
         kld_warmup=0.3,
         free_bits=0.0,
         linear_path="pca",
+        background_weight=0.01,
         whiten=False,
         lr=2e-3,
         weight_decay=0.0,
@@ -274,10 +277,12 @@ class VAETransformer(BaseAutoencoder):
         self.dropout_rate = dropout_rate
         self.use_batch_norm = use_batch_norm
         self.kld_weight = kld_weight
+        self.beta = beta
         self.kld_schedule = kld_schedule
         self.kld_warmup = kld_warmup
         self.free_bits = free_bits
         self.linear_path = linear_path
+        self.background_weight = background_weight
         self.whiten = whiten
         self.lr = lr
         self.weight_decay = weight_decay
@@ -296,49 +301,59 @@ class VAETransformer(BaseAutoencoder):
         self.random_state = random_state
         self.verbose = verbose
 
+    _strategy_type = Variational
+
     def _strategy(self) -> Variational:
         schedule, settled_at = make_schedule(self.kld_schedule, self.kld_warmup)
+        weight = None if self.kld_weight == "auto" else float(self.kld_weight)
+        if weight is not None and self.beta != 1.0:
+            raise ValueError(
+                f"beta={self.beta!r} multiplies the weight that kld_weight='auto' "
+                f"fits, and kld_weight={self.kld_weight!r} is a weight of its own; set "
+                "one of the two."
+            )
         return Variational(
-            kld_weight=self._fixed_weight(),
+            kld_weight=weight,
+            beta=float(self.beta),
+            background_weight=float(self.background_weight),
             schedule=schedule,
             settled_at=settled_at,
             free_bits=float(self.free_bits),
         )
 
-    def _fixed_weight(self) -> float | None:
-        return None if self.kld_weight == "auto" else float(self.kld_weight)
-
-    def _commit(self, model, dtype):
-        super()._commit(model, dtype)
-        self.noise_variance_ = model.noise_variance
-        self.code_scale_ = model.code_scale
-        weight = self._fixed_weight()
-        if weight is None:
-            weight = weight_of_noise(self.noise_variance_, self.n_features_in_)
-        self.kld_weight_ = weight
-        unit_weight_noise = noise_of_weight(weight, self.n_features_in_)
-        self.beta_ = unit_weight_noise / self.noise_variance_
+    def _commit(self, fit, dtype):
+        super()._commit(fit, dtype)
+        likelihood = fit.state.likelihood
+        self.code_scale_ = fit.state.code_scale
+        unit = likelihood.calibrated_weight()
+        weight = self._strategy().kld_weight
+        self.kld_weight_ = self.beta * unit if weight is None else weight
+        self.beta_ = self.kld_weight_ / unit
+        noise = likelihood.noise_in_units_of_X()
+        if noise is not None:
+            self.noise_variance_ = noise
 
     def _training(self, first_weight: float) -> Training:
         """What this was trained with; ``first_weight`` as :class:`Training` has it."""
+        record = self._fitted.state.record
         return Training(
             kld_weight=float(self.kld_weight_),
             first_weight=first_weight,
-            lr=self._model.lr,
-            n_steps=self.net_.n_steps_,
-            fitted=self._fixed_weight() is None,
-            stopped_early=self._model.stopped_early,
-            diverged=self._model.diverged,
-            free_nats=self._model.free_bits * self.module_.latent_dim,
+            lr=record.lr,
+            n_steps=record.n_steps,
+            fitted=self._strategy().kld_weight is None,
+            stopped_early=record.stopped_early,
+            diverged=record.diverged,
+            free_nats=record.free_bits * self.module_.latent_dim,
         )
 
     def _advise(self, X):
         super()._advise(X)
-        codes, free = self._model.codes, float(self.free_bits) * self.latent_dim
-        if codes is None or self._model.diverged:
+        state, free = self._fitted.state, float(self.free_bits) * self.latent_dim
+        if state.codes is None or state.record.diverged:
             return
         # Theory takes a decomposition: ask it where the codes look odd, of some rows.
-        if not is_collapsed(*codes, free, 0):
+        if not is_collapsed(*state.codes, free, 0):
             return
         n_rows = X.shape[0]
         some = np.linspace(0, n_rows - 1, min(n_rows, THEORY_ROWS)).round().astype(int)
@@ -346,7 +361,7 @@ class VAETransformer(BaseAutoencoder):
         largest = found.eigenvalues.max(initial=0.0)
         training = self._training(weight_of_noise(largest, self.n_features_in_))
         n_expected = int(self.kld_weight_ < training.first_weight)
-        if largest > 0.0 and is_collapsed(*codes, free, n_expected):
+        if largest > 0.0 and is_collapsed(*state.codes, free, n_expected):
             advice = collapse_advice(judge_collapse(training), training)
             warn_user(advice, PosteriorCollapseWarning)
 
@@ -366,8 +381,10 @@ class VAETransformer(BaseAutoencoder):
         random_state : int, RandomState instance or None, default=None
             Seed of the draws.
         noise : bool, default=False
-            Whether to add the decoder's noise, of variance ``noise_variance_``: a draw
-            from the network's density. Without it, the mean of the decoder.
+            Whether to draw from the density that :meth:`score` measures: with the
+            decoder's noise, of variance ``noise_variance_``, and a row with the
+            probability ``background_weight`` from the background. Without it, the mean
+            of the network's decoder.
 
         Returns
         -------
@@ -378,10 +395,16 @@ class VAETransformer(BaseAutoencoder):
         n_samples = checked_n_samples(n_samples)
         generator = private_generator(random_state)
         Z = generator.standard_normal((n_samples, self.module_.latent_dim))
-        X = self._decode(Z.astype(self._dtype))
-        if noise:
-            draws = generator.standard_normal(X.shape).astype(self._dtype)
-            X = X + np.sqrt(self.noise_variance_).astype(self._dtype) * draws
+        Z = Z.astype(self._dtype)
+        if not noise:
+            return self._decode(Z)
+        likelihood, state = self._likelihood_, self._fitted.state
+        X = self._decode(Z, lambda raw: likelihood.sample(raw, generator))
+        if state.background is None:
+            return X
+        odd = generator.uniform(size=n_samples) < state.record.background_weight
+        drawn = state.background.sample(int(odd.sum()), generator)
+        X[odd] = likelihood.to_units_of_X(drawn).numpy()
         return X
 
     @public
@@ -390,7 +413,7 @@ class VAETransformer(BaseAutoencoder):
 
         ``E_q ln p(x | z) - KL(q(z | x) || p(z))`` with the calibrated decoder and
         beta = 1: a lower bound of the log-likelihood, comparable across ``kld_weight``,
-        ``latent_dim``, architectures and with probabilistic PCA
+        ``beta``, ``latent_dim``, architectures and with probabilistic PCA
         (:func:`skvae.metrics.pca_scorer`).
 
         The expectation is a cubature of 32 to 128 antithetic points, the same for every
@@ -399,10 +422,11 @@ class VAETransformer(BaseAutoencoder):
         and 256 units it was off by 0.2 and 0.4 nats.
 
         Where fitting began at a linear model and left it, the density is a mixture of
-        the network, at 0.99, and of that model, at 0.01: an odd row, far from all that
-        the network was trained on, is explained by the linear model. With
-        ``kld_weight="auto"`` that is probabilistic PCA, so no row scores more than
-        4.6 nats below it; other rows lose 0.01 nats.
+        the network, at ``1 - background_weight``, and of that model, the background: an
+        odd row, far from all that the network was trained on, is explained by the
+        linear model (see :meth:`background_responsibility`). With
+        ``kld_weight="auto"`` that is probabilistic PCA, so at the default of 0.01 no
+        row scores more than 4.6 nats below it; other rows lose 0.01 nats.
 
         Parameters
         ----------
@@ -414,8 +438,7 @@ class VAETransformer(BaseAutoencoder):
         elbo : ndarray of shape (n_samples,)
             Nats per row, float64.
         """
-        distortion, rate = self._terms(X)
-        return -(distortion + rate)
+        return self._evaluate(X).elbo
 
     def score(self, X, y=None):
         """Mean evidence lower bound, in nats per row.
@@ -434,87 +457,49 @@ class VAETransformer(BaseAutoencoder):
         """
         return float(self.score_samples(X).mean())
 
-    def _terms(self, X) -> tuple[np.ndarray, np.ndarray]:
-        """Distortion and rate per row in nats, float64."""
-        distortion, choice, kl = self._row_terms(X)
-        return distortion, choice + kl.sum(axis=1)
+    def background_responsibility(self, X):
+        """The background's share in the explanation of every row.
+
+        The density that :meth:`score_samples` bounds is a mixture of the network and,
+        at ``background_weight``, of the linear model that fitting began at. This is the
+        posterior probability of the latter: near 0 for what the network was trained on,
+        near 1 for an outlier, which the score of the mixture would hide.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        responsibility : ndarray of shape (n_samples,)
+            In [0, 1], float64; 0 where there is no background: ``background_weight=0``,
+            ``linear_path=None``, or a fit that kept the linear model itself
+            (``best_epoch_`` 0).
+        """
+        return self._evaluate(X).background
 
     @public
-    def _row_terms(self, X) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Distortion, KL of the choice, (n,), and KL per unit (n, k): nats, float64.
-
-        Of the one density that is scored, so that all that is said of a fit adds up.
-        """
+    def _evaluate(self, X) -> Evaluation:
+        """One pass of rows through the density: all that is scored and measured."""
         check_is_fitted(self)
-        variance = self.noise_variance_ / self.scale_**2
-
-        def prepare(module) -> Callable[[Batch], torch.Tensor]:
-            cubature, n_features = Cubature(module), self.n_features_in_
-
-            def measure(batch: Batch) -> torch.Tensor:
-                x = as_tensor(batch)
-                terms = in_nats(*cubature.error_and_kl(x), variance, n_features)
-                start = self._start_terms(x)
-                if start is not None:
-                    terms = mixed(terms, start, ODD_SHARE)
-                first = torch.stack([terms.distortion, terms.choice], dim=1)
-                return torch.cat([first, terms.kl], dim=1)
-
-            return measure
-
-        nats = self._over_chunks(self._validated(X, reset=False), prepare)
-        units = self.n_features_in_ * np.log(self.scale_)
-        return nats[:, 0] + units, nats[:, 1], nats[:, 2:]
-
-    def _start_terms(self, x: torch.Tensor) -> RowTerms | None:
-        """Terms of scaled rows in the linear model that fitting began at.
-
-        None where there was no such model, or where it is the fitted one.
-        """
-        start = self._model.start
-        if start is None:
-            return None
-        error, kl = linear_error_and_kl(start, x)
-        inactive = self.module_.latent_dim - kl.shape[1]
-        kl = torch.nn.functional.pad(kl, (0, inactive))
-        return in_nats(error, kl, start.noise_variance, self.n_features_in_)
+        density = self._fitted.state.density()
+        columns = self._over_chunks(self._validated(X, reset=False), density.evaluate())
+        return density.evaluation(columns)
 
     @public
-    def _spread_of_codes(self, X) -> np.ndarray:
-        """Variance over rows of every unit's posterior mean, in units of the prior."""
+    def _posterior_means(self, X) -> np.ndarray:
+        """Means of the posteriors (n, latent_dim), in units of the prior."""
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
-        codes = self._over_chunks(X, lambda module: module.code)
-        return codes.var(axis=0, dtype=np.float64)
+        network = self.module_
+        return self._over_chunks(
+            self._validated(X, reset=False), lambda batch: network.code(batch.inputs)
+        )
 
     @public
     def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
-        """Importance-weighted bound per row in nats, from draws of a fixed seed.
-
-        Every row has draws of its own, so that their errors average out over rows.
-        """
+        """Importance-weighted bound per row in nats, from draws of a fixed seed."""
         check_is_fitted(self)
         generator = torch.Generator().manual_seed(0)
-        variance = self.noise_variance_ / self.scale_**2
-
-        def prepare(module) -> Callable[[Batch], torch.Tensor]:
-            def bounds(batch: Batch) -> torch.Tensor:
-                x = as_tensor(batch)
-                shape = (len(x), module.latent_dim)
-                noise = (
-                    torch.randn(
-                        shape, generator=generator, dtype=torch.float32, device="cpu"
-                    ).to(x)
-                    for _ in range(n_samples)
-                )
-                bound = importance_weighted_bound(module, x, variance, noise).double()
-                start = self._start_terms(x)
-                if start is None:
-                    return bound
-                shares = math.log1p(-ODD_SHARE), math.log(ODD_SHARE)
-                return torch.logaddexp(bound + shares[0], start.elbo + shares[1])
-
-            return bounds
-
-        nats = self._over_chunks(self._validated(X, reset=False), prepare)
-        return nats - self.n_features_in_ * np.log(self.scale_)
+        measure = self._fitted.state.density().log_likelihood(n_samples, generator)
+        return self._over_chunks(self._validated(X, reset=False), measure)

@@ -153,12 +153,12 @@ def test_divergence_on_a_chunk_is_no_secret_and_does_not_stick(
         warnings.simplefilter("ignore", LinAlgWarning)
         with pytest.warns(DivergenceWarning, match="Lower lr from 1e"):
             model.partial_fit(digits[:600])
-    assert model._model.diverged
+    assert model._fitted.state.record.diverged
     model = Estimator(**quick, lr=100.0)
     with pytest.warns(DivergenceWarning):
         model.fit(digits[:600])
     model.set_params(lr=1e-3).partial_fit(digits[:600])
-    assert not model._model.diverged
+    assert not model._fitted.state.record.diverged
 
 
 def test_rows_that_have_moved_are_no_divergence(digits, quick, recwarn):
@@ -175,7 +175,7 @@ def test_a_learning_rate_that_silences_codes_is_named(digits, quick):
     with pytest.warns((PosteriorCollapseWarning, DivergenceWarning), match="ower lr"):
         vae.fit(digits[:600])
     vae.set_params(lr=2e-3, max_epochs=60).fit(digits[:600])
-    assert vae._model.codes.shuffle_loss > 1.0
+    assert vae._fitted.state.codes.shuffle_loss > 1.0
 
 
 def test_what_training_was_is_not_what_parameters_say_now(digits, quick):

@@ -30,6 +30,8 @@ def test_parameters_are_explicit_and_shared(kind):
     only_vae = set(vae) - set(parameters)
     assert only_vae == {
         "kld_weight",
+        "beta",
+        "background_weight",
         "kld_schedule",
         "kld_warmup",
         "free_bits",

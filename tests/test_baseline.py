@@ -19,7 +19,7 @@ def X(rng):
 def test_components_of_scaled_rows_are_pca_of_the_rows(X, rng):
     mean, variance = column_moments(X)
     scale = 2.5
-    values, vectors = principal_components((X - mean) / scale, 3, rng)
+    values, vectors, _ = principal_components((X - mean) / scale, 3, rng)
     components = Components(values, vectors, variance.sum() / scale**2)
     own = ppca_log_likelihood(ppca_of(components, mean, scale), X)
     # but for the divisor, n here and n - 1 there

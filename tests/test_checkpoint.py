@@ -1,18 +1,18 @@
 import torch
+from _make import elbo, minibatch
 
 from skvae._nn.autoencoder import VAE
-from skvae._objectives.criteria import WeightedELBO
 from skvae._training.checkpoint import Checkpoint, cloned
 
 
 def test_what_changed_is_put_back():
-    module, criterion = VAE(5, 2, hidden_dims=(4,)), WeightedELBO(None, 5)
+    module, criterion = VAE(5, 2, hidden_dims=(4,)), elbo(5, None)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.1)
 
     def step():
         optimizer.zero_grad()
         generator = torch.Generator().manual_seed(0)
-        terms = criterion.terms(module, torch.ones(6, 5), generator)
+        terms = criterion.terms(module, minibatch(torch.ones(6, 5)), generator)
         criterion(terms).backward()
         optimizer.step()
         criterion.update_running_stats(terms)
@@ -21,12 +21,12 @@ def test_what_changed_is_put_back():
     step()
     checkpoint = Checkpoint(module, criterion, optimizer)
     first = step()
-    noise = criterion.noise_variance.item()
+    noise = criterion.likelihood.running_noise.item()
     step()
     checkpoint.restore()
-    assert criterion.noise_variance.item() != noise
+    assert criterion.likelihood.running_noise.item() != noise
     torch.testing.assert_close(step(), first, rtol=0, atol=0)
-    assert criterion.noise_variance.item() == noise
+    assert criterion.likelihood.running_noise.item() == noise
 
 
 def test_a_clone_shares_no_memory():

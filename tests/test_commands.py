@@ -431,6 +431,8 @@ def test_every_kind_of_file(tmp_path, digits, capsys):
         (["fit", "ok.npy", "-o", "m.joblib", "--sep", ";"], "are for .csv and .tsv"),
         (["search", ".", "-o", "p.png"], "is a folder, not a file"),
         (["transform", "ok.npy", "ok.npy", "-o", "c.npy"], "not a model"),
+        (["transform", "old.joblib", "ok.npy", "-o", "c.npy"], "another version of"),
+        (["transform", "moved.joblib", "ok.npy", "-o", "c.npy"], "another version of"),
         (["transform", "no.joblib", "ok.npy", "-o", "c.npy"], "no such file"),
     ],
 )
@@ -445,6 +447,9 @@ def test_bad_files_get_one_line_and_status_2(
     np.save("flat.npy", np.arange(5.0))
     np.save("pickled.npy", np.array([{}, {}]), allow_pickle=True)
     np.save("ok.npy", np.random.RandomState(0).randn(30, 4))
+    # what pickles of versions before name
+    (tmp_path / "old.joblib").write_bytes(b"\x80\x04cskvae._training\nModel\n.")
+    (tmp_path / "moved.joblib").write_bytes(b"\x80\x04cskvae._pipeline\nNamed\n.")
     quick = [] if arguments[0] == "transform" else QUICK[:2]
     assert main([*arguments, *quick]) == 2
     captured = capsys.readouterr()

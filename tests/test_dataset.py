@@ -3,24 +3,23 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from _make import dataset
 from scipy import sparse
 
 from skvae._data.dataset import (
-    TableDataset,
+    Minibatch,
     batch_bounds,
     chunk_rows,
     densified,
     is_memory_mapped,
 )
+from skvae._kernels.sparse import SparseRows
 
 CPU = torch.device("cpu")
 
 
-def make(X, index=None, resident=True, dtype=torch.float32, device=CPU):
-    mean, scale = np.arange(X.shape[1], dtype=float), 2.0
-    return TableDataset(
-        X, mean, scale, dtype=dtype, device=device, resident=resident, index=index
-    )
+def make(X, **options):
+    return dataset(X, np.arange(X.shape[1], dtype=float), 2.0, **options)
 
 
 @pytest.fixture
@@ -58,17 +57,21 @@ def test_an_epoch_has_every_row_once(X):
     rows = make(X)
     batches = list(rows.shuffled(16, torch.Generator().manual_seed(0)))
     assert max(len(b) for b in batches) <= 16
-    seen = torch.cat(batches)
+    seen = torch.cat([batch.target for batch in batches])
     assert not torch.equal(seen, rows[:])
     np.testing.assert_array_equal(
         np.sort(seen.numpy(), axis=0), np.sort(rows[:].numpy(), axis=0)
     )
 
 
+def shuffled(rows, seed):
+    return rows.shuffled(7, torch.Generator().manual_seed(seed))
+
+
 def test_order_is_that_of_the_generator(X):
     rows = make(X)
     first, again, other = (
-        torch.cat(list(rows.shuffled(7, torch.Generator().manual_seed(seed))))
+        torch.cat([batch.target for batch in shuffled(rows, seed)])
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
@@ -93,9 +96,7 @@ def test_batches_are_nearly_equal(n_rows, batch_size, min_rows, sizes):
 
 def test_a_large_mean_does_not_drown_a_small_spread():
     X = 1e8 + np.random.RandomState(0).randn(100, 1)
-    rows = TableDataset(
-        X, X.mean(axis=0), 1.0, dtype=torch.float32, device=CPU, resident=True
-    )
+    rows = dataset(X, X.mean(axis=0))
     np.testing.assert_allclose(rows[:], X - X.mean(axis=0), atol=1e-5)
 
 
@@ -103,7 +104,7 @@ def test_chunks_are_bounded_and_in_order(X):
     many = np.repeat(X, 100, axis=0)
     for source, resident in product((many, sparse.csr_array(many)), (True, False)):
         rows = make(source, resident=resident)
-        chunks = [chunk.clone() for chunk in rows.chunks()]
+        chunks = [chunk.target.clone() for chunk in rows.batches()]
         assert [len(chunk) for chunk in chunks] == [2048, 2048, 904]
         assert torch.equal(torch.cat(chunks), rows[:])
     assert chunk_rows(28_231) * 28_231 <= 8_388_608
@@ -133,7 +134,8 @@ def test_rows_on_a_gpu_are_those_on_the_cpu(X, kind, fit_in, monkeypatch):
     for device in ("cpu", "cuda"):
         rows = make(kind(X), device=torch.device(device))
         order = torch.Generator().manual_seed(0)
-        epochs.append(torch.cat([x.cpu().clone() for x in rows.shuffled(7, order)]))
+        batches = rows.shuffled(7, order)
+        epochs.append(torch.cat([b.target.cpu().clone() for b in batches]))
     torch.testing.assert_close(*epochs)
 
 
@@ -145,3 +147,61 @@ def test_memory_maps_stay_on_disk(X, tmp_path):
         assert make(source)._resident is None
     assert not is_memory_mapped(X)
     assert make(X)._resident is not None
+
+
+class AsTheyAre:
+    """A likelihood that leaves rows alone, and whose encoder sees their logarithm."""
+
+    def encode_target(self, x, out=None):
+        return x
+
+    def encode_inputs(self, target, mask=None):
+        return torch.log1p(target)
+
+    def input_affine(self):
+        return None
+
+
+def test_inputs_and_targets_are_the_likelihood_s(X, tmp_path):
+    X = np.abs(X)
+    for name, source in kinds(X, tmp_path).items():
+        for resident in (True, False):
+            rows = dataset(source, likelihood=AsTheyAre(), resident=resident)
+            for batch in rows.batches():
+                expected = torch.from_numpy(X).float()
+                torch.testing.assert_close(batch.target, expected, msg=name)
+                torch.testing.assert_close(batch.inputs, expected.log1p(), msg=name)
+                assert batch.mask is None
+    np.testing.assert_array_equal(X, np.abs(X))
+
+
+class Uncentred(AsTheyAre):
+    def encode_inputs(self, target, mask=None):
+        return target
+
+    def input_affine(self):
+        return None, 1.0
+
+
+def test_sparse_rows_that_need_no_centring_are_never_centred(monkeypatch):
+    X = sparse.random(40, 300, density=0.05, format="csr", random_state=0)
+    X = X.astype(np.float32)
+    monkeypatch.setattr("skvae._kernels.sparse._has_fbgemm", lambda: True)
+    rows = dataset(X, likelihood=Uncentred(), resident=False)
+    for kind in (rows.batch(slice(None)), next(iter(rows.batches()))):
+        assert isinstance(kind.inputs, SparseRows)
+        columns = kind.inputs._columns
+        assert columns.nnz == X.nnz  # no row of means
+        assert columns.shape == X.shape
+        np.testing.assert_array_equal(kind.target, X.toarray())
+
+
+def test_some_of_a_minibatch():
+    x, mask = torch.arange(12.0).view(4, 3), torch.ones(4, 3, dtype=torch.bool)
+    batch = Minibatch(x + 1, x, mask)
+    part = batch[torch.tensor([2, 0])]
+    assert torch.equal(part.inputs, x[[2, 0]] + 1)
+    assert torch.equal(part.target, x[[2, 0]])
+    assert part.mask.shape == (2, 3)
+    assert len(part) == 2
+    assert batch.dense() is batch

@@ -7,17 +7,17 @@ an error as it is on a GPU, and so is a look at a value, for which a GPU would w
 import numpy as np
 import pytest
 import torch
+from _make import dataset, elbo, penalised
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     FakeTensorMode,
 )
 
-from skvae._data.dataset import TableDataset
 from skvae._engine.gradients import Gradients
 from skvae._engine.stepper import clip
 from skvae._nn.autoencoder import VAE, Autoencoder
 from skvae._nn.thresholds import ThresholdedAutoencoder
-from skvae._objectives.criteria import PenalisedError, WeightedELBO
+from skvae._utils.host import HostState
 
 CUDA = torch.device("cuda", 0)
 N_ROWS, N_FEATURES = 40, 6
@@ -35,7 +35,7 @@ def rows(fake):
     X = np.random.RandomState(0).randn(N_ROWS, N_FEATURES)
     cpu = torch.device("cpu")
     options = {"dtype": torch.float32, "device": cpu, "resident": False}
-    rows = TableDataset(X, X.mean(axis=0), 1.0, **options)
+    rows = dataset(X, X.mean(axis=0), **options)
     rows.device = CUDA
     rows._resident = torch.empty(N_ROWS, N_FEATURES, device=CUDA)
     return rows
@@ -44,6 +44,8 @@ def rows(fake):
 def on_gpu(module):
     """The module with fake parameters and buffers; torch cannot move it there."""
     for part in module.modules():
+        if isinstance(part, HostState):
+            continue
         for name, parameter in part._parameters.items():
             if parameter is not None:
                 fake = torch.empty(parameter.shape, device=CUDA)
@@ -65,11 +67,12 @@ def test_fake_tensors_find_what_they_are_there_for(fake):
 def test_rows_come_by_an_index_of_the_host(rows):
     """As calibration asks for some of them."""
     index = torch.from_numpy(np.array([3, 1, 2]))
-    assert rows.batch(index).shape == (3, N_FEATURES)
-    assert rows.batch(index).device == CUDA
+    target = rows.batch(index).target
+    assert target.shape == (3, N_FEATURES)
+    assert target.device == CUDA
     batches = list(rows.shuffled(16, torch.Generator()))
     assert [len(x) for x in batches] == [13, 14, 13]
-    assert all(x.device == CUDA for x in batches)
+    assert all(x.target.device == CUDA for x in batches)
 
 
 @pytest.mark.parametrize("linear_path", [True, False])
@@ -93,13 +96,13 @@ def test_a_step_stays_on_the_gpu_and_does_not_wait(rows, kind, activation, linea
         make = ThresholdedAutoencoder
     module = make(N_FEATURES, 3, **options)
     criterion = {
-        "elbo": lambda: WeightedELBO(1e-3, N_FEATURES),
-        "fitted elbo": lambda: WeightedELBO(None, N_FEATURES),
-        "free bits": lambda: WeightedELBO(1e-3, N_FEATURES, free_bits=0.1),
-        "l1": lambda: PenalisedError(N_FEATURES, "l1", 0.1),
-        "l2": lambda: PenalisedError(N_FEATURES, "l2", 0.1),
-        "soft threshold": lambda: PenalisedError(N_FEATURES, "soft_threshold", 0.1),
-        "plain": lambda: PenalisedError(N_FEATURES),
+        "elbo": lambda: elbo(N_FEATURES, 1e-3),
+        "fitted elbo": lambda: elbo(N_FEATURES, None),
+        "free bits": lambda: elbo(N_FEATURES, 1e-3, free_bits=0.1),
+        "l1": lambda: penalised(N_FEATURES, "l1", 0.1),
+        "l2": lambda: penalised(N_FEATURES, "l2", 0.1),
+        "soft threshold": lambda: penalised(N_FEATURES, "soft_threshold", 0.1),
+        "plain": lambda: penalised(N_FEATURES),
     }[kind]()
     module, criterion = on_gpu(module).train(), on_gpu(criterion)
     gradients = Gradients(module, criterion)
@@ -109,4 +112,4 @@ def test_a_step_stays_on_the_gpu_and_does_not_wait(rows, kind, activation, linea
     terms = gradients.compute(rows.batch(torch.arange(16)), None)
     clip([gradients.flat], 1.0)
     assert terms.device == gradients.flat.device == CUDA
-    assert len(terms) == len(criterion.powers)
+    assert len(terms) == len(criterion.loss_terms)

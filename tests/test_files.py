@@ -292,5 +292,5 @@ def test_capitals_are_no_other_ending(folder):
 
 
 def test_a_missing_extra_is_named():
-    with pytest.raises(TableError, match=r"pip install 'skvae\[frames\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'skvae\[frames\]'"):
         optional_import("a_module_that_is_not_there", "frames")

@@ -4,32 +4,29 @@ import pytest
 import torch
 
 from skvae import VAETransformer
-from skvae._engine.flat import side_by_side
-from skvae._engine.flat_adamw import Update
+from skvae._engine.flat_adamw import FlatAdamW
 
 SHAPES = ((5, 3), (5,), (1, 5), ())
 
 
 def make(seed=0, **options):
-    """Parameters with an optimiser and its update, and the flat gradient they have."""
+    """An optimiser of some parameters."""
     source = torch.Generator().manual_seed(seed)
     parameters = [
         torch.nn.Parameter(torch.randn(shape, generator=source)) for shape in SHAPES
     ]
     options = {"lr": 0.1, "weight_decay": 0.1, "fused": True, **options}
-    optimizer = torch.optim.AdamW(parameters, **options)
-    flat, views = side_by_side(parameters)
-    for parameter, view in zip(parameters, views, strict=True):
-        parameter.grad = view
-    return parameters, optimizer, flat
+    return torch.optim.AdamW(parameters, **options)
 
 
-def take_steps(step, optimizer, flat, n_steps=5, seed=1):
+def take_steps(step, optimizer, n_steps=5, seed=1):
     source = torch.Generator().manual_seed(seed)
     for number in range(n_steps):
         for group in optimizer.param_groups:
             group["lr"] = 0.1 / (1 + number)
         for parameter in optimizer.param_groups[0]["params"]:
+            if parameter.grad is None:
+                parameter.grad = torch.empty_like(parameter)
             parameter.grad.normal_(generator=source)
         step()
 
@@ -42,49 +39,75 @@ def assert_same(one, other):
 
 
 def test_steps_and_state_are_the_optimiser_s():
-    _, optimizer, flat = make()
-    _, reference, reference_flat = make()
-    update = Update(optimizer)
+    optimizer, reference = make(), make()
+    update = FlatAdamW(optimizer)
     for epoch in range(3):
-        update.begin_epoch(flat)
-        take_steps(update.step, optimizer, flat, seed=epoch)
-        take_steps(reference.step, reference, reference_flat, seed=epoch)
+        update.begin_epoch(derived=True)
+        take_steps(update.step, optimizer, seed=epoch)
+        take_steps(reference.step, reference, seed=epoch)
         assert_same(optimizer, reference)
-    assert update._flat is not None
+        assert update.is_fused
     update.release()
     assert_same(optimizer, reference)
 
 
-def test_epochs_of_one_step_are_fused_from_the_second_on():
-    _, optimizer, flat = make()
-    _, reference, reference_flat = make()
-    update = Update(optimizer)
+def test_recorded_steps_stay_right_from_the_second_epoch_on():
+    optimizer, reference = make(), make()
+    update = FlatAdamW(optimizer)
     same = []
     for epoch in range(4):
-        same.append(update.begin_epoch(flat))
-        take_steps(update.step, optimizer, flat, n_steps=1, seed=epoch)
-        take_steps(reference.step, reference, reference_flat, n_steps=1, seed=epoch)
-        assert (update._flat is not None) == (epoch > 0)
+        if epoch == 3:
+            for one in (optimizer, reference):
+                one.param_groups[0]["weight_decay"] = 0.3
+        same.append(update.begin_epoch(derived=True))
+        take_steps(update.step, optimizer, n_steps=1, seed=epoch)
+        take_steps(reference.step, reference, n_steps=1, seed=epoch)
         assert_same(optimizer, reference)
-    assert same == [False, False, True, True]
+    # before the first step there are none, and a constant of theirs has changed
+    assert same == [False, True, True, False]
+
+
+def test_gradients_lie_side_by_side():
+    optimizer = make()
+    update = FlatAdamW(optimizer)
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer, n_steps=1)
+    squares = [p.grad.square().sum() for p in update.parameters]
+    norm = torch.stack(squares).sum()
+    torch.testing.assert_close(update.gradient.square().sum(), norm)
+
+
+def test_epochs_without_derived_gradients_are_the_optimiser_s_own():
+    optimizer, reference = make(), make()
+    update = FlatAdamW(optimizer)
+    for epoch, derived in enumerate((True, False, True)):
+        update.begin_epoch(derived=derived)
+        assert update.is_fused == derived
+        if not derived:
+            for parameter in update.parameters:
+                parameter.grad = None
+        take_steps(update.step, optimizer, seed=epoch)
+        take_steps(reference.step, reference, seed=epoch)
+        assert_same(optimizer, reference)
 
 
 def test_an_optimiser_that_lost_its_state_makes_it_anew():
-    parameters, optimizer, flat = make()
-    update = Update(optimizer)
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat)
+    optimizer = make()
+    update = FlatAdamW(optimizer)
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer)
     optimizer.state.clear()
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat, n_steps=2)
-    assert {optimizer.state[p]["step"].item() for p in parameters} == {2.0}
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer, n_steps=2)
+    assert {optimizer.state[p]["step"].item() for p in update.parameters} == {2.0}
 
 
 def test_memory_is_shared_while_training_and_not_afterwards():
-    parameters, optimizer, flat = make()
-    update = Update(optimizer)
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat)
+    optimizer = make()
+    update = FlatAdamW(optimizer)
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer)
+    parameters = update.parameters
     shared = {p.untyped_storage().data_ptr() for p in parameters}
     assert len(shared) == 1
     update.release()
@@ -104,53 +127,47 @@ def test_memory_is_shared_while_training_and_not_afterwards():
     ],
 )
 def test_other_optimisers_update_themselves(options):
-    _, optimizer, flat = make(**options)
-    _, reference, reference_flat = make(**options)
-    update = Update(optimizer)
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat)
-    take_steps(reference.step, reference, reference_flat)
-    assert update._flat is None
+    optimizer, reference = make(**options), make(**options)
+    update = FlatAdamW(optimizer)
+    update.begin_epoch(derived=True)
+    assert not update.is_fused
+    take_steps(update.step, optimizer)
+    take_steps(reference.step, reference)
     assert_same(optimizer, reference)
     update.release()
 
 
-def test_an_optimiser_of_other_parameters_updates_itself():
-    parameters, _, flat = make()
-    optimizer = torch.optim.AdamW(parameters[:2], lr=0.1, fused=True)
-    update = Update(optimizer)
-    update.begin_epoch(flat)
-    assert not update.is_fused
-    update.step()
-    assert parameters[0] in optimizer.state
-
-
 def test_hooks_of_the_optimiser_are_called():
-    _, optimizer, flat = make()
+    optimizer = make()
     calls = []
     optimizer.register_step_pre_hook(lambda *_: calls.append(1))
-    update = Update(optimizer)
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat)
+    update = FlatAdamW(optimizer)
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer)
     assert len(calls) == 5
 
 
-def test_state_that_was_replaced_between_epochs_is_taken_up():
-    _, optimizer, flat = make()
-    _, reference, reference_flat = make()
-    update = Update(optimizer)
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat)
-    take_steps(reference.step, reference, reference_flat)
+def test_what_was_replaced_between_epochs_is_taken_over():
+    optimizer, reference = make(), make()
+    update = FlatAdamW(optimizer)
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer)
+    take_steps(reference.step, reference)
     state = copy.deepcopy(optimizer.state_dict())
     for part in state["state"].values():
         part["exp_avg"] *= 0.5
-    optimizer.load_state_dict(state)
-    reference.load_state_dict(copy.deepcopy(state))
-    update.begin_epoch(flat)
-    take_steps(update.step, optimizer, flat, seed=2)
-    take_steps(reference.step, reference, reference_flat, seed=2)
+    for one in (optimizer, reference):
+        one.load_state_dict(copy.deepcopy(state))
+        first = one.param_groups[0]["params"][0]
+        first.data = torch.ones_like(first)
+    update.begin_epoch(derived=True)
+    take_steps(update.step, optimizer, seed=2)
+    take_steps(reference.step, reference, seed=2)
     assert_same(optimizer, reference)
+    for one, other in zip(
+        update.parameters, reference.param_groups[0]["params"], strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_fitted_model_holds_its_weights_apart(small, quick):

@@ -4,27 +4,28 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from _make import elbo, gaussian, minibatch, penalised
 from skorch.callbacks import Callback
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._engine.gradients import Gradients
 from skvae._nn.autoencoder import ACTIVATIONS, VAE, Autoencoder
 from skvae._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
-from skvae._objectives.criteria import Criterion, PenalisedError, WeightedELBO
+from skvae._objectives.criterion import Criterion
 
 D = 7
 CASES = [
-    (VAE, WeightedELBO(0.3, D)),
-    (VAE, WeightedELBO(None, D, noise_variance=0.7)),
-    (VAE, WeightedELBO(0.3, D, schedule=lambda progress: 0.5)),
-    (VAE, WeightedELBO(0.3, D, free_bits=0.1)),
-    (Autoencoder, PenalisedError(D)),
-    (Autoencoder, PenalisedError(D, "l2", 0.2)),
-    (Autoencoder, PenalisedError(D, "l1", 0.2)),
-    (ThresholdedAutoencoder, PenalisedError(D, "l1", 0.2)),
-    (ThresholdedAutoencoder, PenalisedError(D, "soft_threshold", 0.2)),
+    (VAE, elbo(D, 0.3)),
+    (VAE, elbo(D, None, 0.7)),
+    (VAE, elbo(D, 0.3, schedule=lambda progress: 0.5)),
+    (VAE, elbo(D, 0.3, free_bits=0.1)),
+    (Autoencoder, penalised(D)),
+    (Autoencoder, penalised(D, "l2", 0.2)),
+    (Autoencoder, penalised(D, "l1", 0.2)),
+    (ThresholdedAutoencoder, penalised(D, "l1", 0.2)),
+    (ThresholdedAutoencoder, penalised(D, "soft_threshold", 0.2)),
     # hardly a code that is not zero
-    (ThresholdedAutoencoder, PenalisedError(D, "soft_threshold", 5.0)),
+    (ThresholdedAutoencoder, penalised(D, "soft_threshold", 5.0)),
 ]
 
 
@@ -49,7 +50,7 @@ def rows(n_rows=11):
 
 
 def autograd(module, criterion, x):
-    terms = criterion.terms(module, x, generator(2))
+    terms = criterion.terms(module, minibatch(x), generator(2))
     gradients = torch.autograd.grad(criterion(terms), list(module.parameters()))
     return terms.detach(), list(gradients)
 
@@ -59,7 +60,7 @@ def derived(module, criterion, x):
     assert gradients.covered()
     gradients.attach()
     gradients.flat.fill_(torch.nan)  # every one must be written, none added to
-    terms = gradients.compute(x, generator(2))
+    terms = gradients.compute(minibatch(x), generator(2))
     return terms, [p.grad.clone() for p in module.parameters()]
 
 
@@ -94,7 +95,7 @@ def test_gradients_are_autograd_s(kind, criterion, activation, batch_norm, linea
 
 @pytest.mark.parametrize("activation", ["gelu", "swiglu"])
 def test_gradients_are_those_of_finite_differences(activation):
-    module, criterion = make(VAE, activation=activation), WeightedELBO(0.3, D).double()
+    module, criterion = make(VAE, activation=activation), elbo(D, 0.3).double()
     _, gradients = derived(module, criterion, rows())
     torch.autograd.gradcheck(
         _DerivedLoss.apply,
@@ -109,7 +110,7 @@ class _DerivedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, module, criterion, gradients, *parameters):
         ctx.gradients = gradients
-        return criterion(criterion.terms(module, rows(), generator(2)))
+        return criterion(criterion.terms(module, minibatch(rows()), generator(2)))
 
     @staticmethod
     def backward(ctx, upstream):
@@ -118,24 +119,24 @@ class _DerivedLoss(torch.autograd.Function):
 
 def test_batch_normalisation_keeps_the_same_statistics():
     one, other = make(VAE), make(VAE)
-    criterion = WeightedELBO(0.3, D).double()
+    criterion = elbo(D, 0.3).double()
     for _ in range(3):
         autograd(one, criterion, rows())
     gradients = Gradients(other, criterion)
     gradients.attach()
     gradients.count_batches(3)
     for _ in range(3):
-        gradients.compute(rows(), generator(2))
+        gradients.compute(minibatch(rows()), generator(2))
     torch.testing.assert_close(other.state_dict(), one.state_dict())
 
 
 def test_gradients_are_written_where_the_last_ones_were():
-    module, criterion = make(VAE), WeightedELBO(0.3, D).double()
+    module, criterion = make(VAE), elbo(D, 0.3).double()
     gradients = Gradients(module, criterion)
     places = set()
     for _ in range(3):
         gradients.attach()
-        gradients.compute(rows(), generator(2))
+        gradients.compute(minibatch(rows()), generator(2))
         places.add(tuple(p.grad.data_ptr() for p in module.parameters()))
     assert len(places) == 1
     norm = torch.stack([p.grad.square().sum() for p in module.parameters()]).sum()
@@ -169,14 +170,14 @@ def _replaced(module):
 @pytest.mark.parametrize(
     ("module", "criterion"),
     [
-        (_OtherVAE(D, 3), WeightedELBO(0.3, D)),
-        (_with_hook(VAE(D, 3)), WeightedELBO(0.3, D)),
-        (_frozen(VAE(D, 3)), WeightedELBO(0.3, D)),
-        (_weight_normed(VAE(D, 3)), WeightedELBO(0.3, D)),
-        (_replaced(VAE(D, 3)), WeightedELBO(0.3, D)),
-        (VAE(D, 3), PenalisedError(D)),
-        (Autoencoder(D, 3), PenalisedError(D, decoder_penalty="gradient")),
-        (Autoencoder(D, 3), Criterion()),
+        (_OtherVAE(D, 3), elbo(D, 0.3)),
+        (_with_hook(VAE(D, 3)), elbo(D, 0.3)),
+        (_frozen(VAE(D, 3)), elbo(D, 0.3)),
+        (_weight_normed(VAE(D, 3)), elbo(D, 0.3)),
+        (_replaced(VAE(D, 3)), elbo(D, 0.3)),
+        (VAE(D, 3), penalised(D)),
+        (Autoencoder(D, 3), penalised(D, None, 0.0, "gradient")),
+        (Autoencoder(D, 3), Criterion(gaussian(D))),
     ],
 )
 def test_what_was_not_derived_is_left_to_autograd(module, criterion):
@@ -255,7 +256,7 @@ def test_gradients_on_a_gpu_are_those_on_the_cpu(kind, criterion, activation):
     moved = copy.deepcopy(module).cuda()
     gradients = Gradients(moved, criterion.cuda())
     gradients.attach()
-    gradients.compute(x.cuda(), torch.Generator("cuda").manual_seed(2))
+    gradients.compute(minibatch(x.cuda()), torch.Generator("cuda").manual_seed(2))
     got = [p.grad.cpu() for p in moved.parameters()]
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=1e-6)
 

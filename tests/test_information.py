@@ -6,13 +6,8 @@ import torch
 from scipy.integrate import trapezoid
 
 from skvae import VAETransformer
-from skvae._evaluation.information import (
-    collect_posteriors,
-    evenly_spaced,
-    mutual_information,
-    shuffle_loss,
-)
-from skvae.metrics import distortion
+from skvae._evaluation.information import evenly_spaced, mutual_information
+from skvae.inspection import diagnose
 
 
 def test_rows_that_do_not_overlap_have_the_logarithm_of_their_number():
@@ -70,29 +65,6 @@ def test_evenly_spaced():
     assert evenly_spaced(7, 1).tolist() == [0, 6]
 
 
-def test_collected_errors_are_those_of_the_elbo(digits, quick):
-    """Without a linear start, the distortion is the network's alone."""
-    X = digits[:300]
-    vae = VAETransformer(**{**quick, "linear_path": None}).fit(X)
-    found = collect_posteriors(vae, X, 300)
-    s2 = vae.noise_variance_
-    nats = 32 * math.log(2 * math.pi * s2) + found.error.numpy() / (2 * s2)
-    np.testing.assert_allclose(nats, distortion(vae, X), rtol=1e-9)
-    assert len(found.kept) == len(found.rows) == 300
-
-
-def test_chunks_make_no_difference(digits, quick, monkeypatch):
-    X = digits[:300]
-    vae = VAETransformer(**quick).fit(X)
-    whole = collect_posteriors(vae, X, 300)
-    monkeypatch.setattr("skvae._data.dataset.CHUNK_ENTRIES", 64 * 70)
-    monkeypatch.setattr("skvae._evaluation.information.SHUFFLED_ROWS", 40)
-    parts = collect_posteriors(vae, X, 300)
-    torch.testing.assert_close(parts.error, whole.error)
-    assert len(parts.rows) == 40
-    torch.testing.assert_close(parts.rows, whole.rows[parts.kept])
-
-
 def test_shuffling_costs_what_a_linear_model_says(breast_cancer):
     """Twice the reconstruction's covariance with the rows, over twice the noise.
 
@@ -106,7 +78,7 @@ def test_shuffling_costs_what_a_linear_model_says(breast_cancer):
     eigenvalues = np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1]
     s = eigenvalues[4:].mean()
     exact = (eigenvalues[:4] - s).sum() / vae.noise_variance_
-    found = shuffle_loss(vae, collect_posteriors(vae, X, len(X)))
+    found = diagnose(vae, X).shuffle_loss
     assert found == pytest.approx(exact, rel=0.1)
 
 
@@ -115,4 +87,4 @@ def test_a_decoder_that_ignores_codes_loses_nothing(digits, quick):
     with torch.no_grad():
         vae.module_.decoder.out.weight.zero_()
         vae.module_.decoder.linear.weight.zero_()
-    assert abs(shuffle_loss(vae, collect_posteriors(vae, digits, len(digits)))) < 1e-6
+    assert abs(diagnose(vae, digits).shuffle_loss) < 1e-6

@@ -334,7 +334,7 @@ def test_the_numbers_of_one_fit_add_up(fit, tables):
     """Row by row, with the odd rows that the second component explains."""
     X, held_out = tables["digits"]
     vae, _ = fit("digits", {"max_epochs": 15})
-    assert vae._model.start is not None
+    assert vae._fitted.state.background is not None
     odd = np.vstack([held_out[:50], 3.0 * np.random.RandomState(0).rand(5, 64)])
     elbo, d, r = vae.score_samples(odd), distortion(vae, odd), rate(vae, odd)
     np.testing.assert_allclose(elbo, -(d + r), rtol=1e-12)
@@ -345,7 +345,7 @@ def test_the_numbers_of_one_fit_add_up(fit, tables):
     np.testing.assert_allclose(found.kl_per_unit, kl_per_unit(vae, odd), rtol=1e-12)
     units = found.kl_per_unit.sum()
     assert found.rate == pytest.approx(units + found.kl_of_choice, rel=1e-12)
-    # The five are explained by the start: the choice alone costs -ln 0.01 each.
+    # The five are explained by the background: the choice alone costs -ln 0.01 each.
     assert found.kl_of_choice > 5 * 4.0 / 55
     network = VAETransformer(
         hidden_dims=(32,), max_epochs=15, linear_path=None, random_state=0

@@ -199,24 +199,14 @@ def test_pickles_and_copies(small, quick, tmp_path):
 
 
 def test_a_pickle_from_another_device_loads_here(small, quick):
-    """Tensors that say they come from a CUDA device are mapped to this machine's.
-
-    The storage tag is forged, since there may be no such device to fit on.
-    """
-    tagged = torch.serialization._package_registry
+    """One that says it comes from a CUDA device, which there may be none of."""
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device: nothing to map")
     vae = VAETransformer(**quick).fit(small)
     codes = vae.transform(small)
     vae.net_.device = "cuda"
-    entry = (0, lambda storage: "cuda:0", lambda storage, location: None)
-    tagged.insert(0, entry)
-    try:
-        data = pickle.dumps(vae)
-    finally:
-        tagged.remove(entry)
-    assert b"cuda:0" in data
-    if torch.cuda.is_available():
-        pytest.skip("there is a CUDA device: nothing to map")
-    with pytest.warns(DeviceWarning, match="is not available|no CUDA"):
+    data = pickle.dumps(vae)
+    with pytest.warns(DeviceWarning, match="'cuda', which is not available here"):
         other = pickle.loads(data)
     np.testing.assert_array_equal(other.transform(small), codes)
 

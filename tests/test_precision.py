@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from _make import elbo, minibatch, penalised
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
@@ -14,21 +15,20 @@ from skorch.callbacks import Callback
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._nn.autoencoder import ACTIVATIONS, VAE, Autoencoder, InputLinear, Linear
 from skvae._nn.thresholds import ThresholdedAutoencoder
-from skvae._objectives.criteria import PenalisedError, WeightedELBO
 from skvae._objectives.penalties import decoder_spectral
 from skvae._utils.device import checked_precision
 
 D = 7
 ESTIMATORS = [VAETransformer, AETransformer, RAETransformer, SAETransformer]
 CASES = [
-    (VAE, WeightedELBO(0.3, D)),
-    (VAE, WeightedELBO(0.3, D, free_bits=0.1)),
-    (Autoencoder, PenalisedError(D)),
-    (Autoencoder, PenalisedError(D, "l1", 0.2)),
-    (ThresholdedAutoencoder, PenalisedError(D, "soft_threshold", 0.2)),
-    (Autoencoder, PenalisedError(D, "l2", 0.2, "l2", 0.2)),
-    (Autoencoder, PenalisedError(D, "l2", 0.2, "gradient", 0.2)),
-    (Autoencoder, PenalisedError(D, "l2", 0.2, "spectral", 0.2)),
+    (VAE, elbo(D, 0.3)),
+    (VAE, elbo(D, 0.3, free_bits=0.1)),
+    (Autoencoder, penalised(D)),
+    (Autoencoder, penalised(D, "l1", 0.2)),
+    (ThresholdedAutoencoder, penalised(D, "soft_threshold", 0.2)),
+    (Autoencoder, penalised(D, "l2", 0.2, "l2", 0.2)),
+    (Autoencoder, penalised(D, "l2", 0.2, "gradient", 0.2)),
+    (Autoencoder, penalised(D, "l2", 0.2, "spectral", 0.2)),
 ]
 has_bfloat16_gpu = torch.cuda.is_available() and torch.cuda.is_bf16_supported(
     including_emulation=False
@@ -64,7 +64,7 @@ def gradient(module, criterion, context):
     """Terms and gradients of a step, all gradients in one tensor."""
     module.zero_grad()
     with context:
-        terms = criterion.terms(module, rows(), generator(2))
+        terms = criterion.terms(module, minibatch(rows()), generator(2))
     criterion(terms).backward()
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     assert {g.dtype for g in gradients} == {torch.float32}
@@ -114,9 +114,9 @@ def test_gradients_are_nearly_those_of_float32(kind, criterion, activation, batc
 @pytest.mark.parametrize("linear_path", [True, False])
 def test_errors_and_kl_are_summed_in_float32(linear_path):
     module, x = make(VAE, linear_path=linear_path), rows()
-    criterion = WeightedELBO(0.3, D, free_bits=0.1)
+    criterion = elbo(D, 0.3, free_bits=0.1)
     with autocast():
-        error, kl, _ = criterion.terms(module, x, generator(2)).tolist()
+        error, kl, _ = criterion.terms(module, minibatch(x), generator(2)).tolist()
         mean, log_var = (part.double() for part in module.encode(x, generator(2)))
     exact = 0.5 * (log_var.exp() - 1 + mean.square() - log_var).sum(dim=1).mean()
     assert kl == pytest.approx(exact.item(), rel=1e-6)
@@ -131,9 +131,9 @@ def test_errors_and_kl_are_summed_in_float32(linear_path):
 @pytest.mark.parametrize("code_penalty", ["l1", "l2"])
 def test_code_penalties_are_summed_in_float32(code_penalty):
     module, x = make(Autoencoder), rows()
-    criterion = PenalisedError(D, code_penalty, 0.2)
+    criterion = penalised(D, code_penalty, 0.2)
     with autocast():
-        _, penalty = criterion.terms(module, x, generator(2)).tolist()
+        _, penalty = criterion.terms(module, minibatch(x), generator(2)).tolist()
         z = module.code(x).double()
     exact = z.abs() if code_penalty == "l1" else z.square()
     assert penalty == pytest.approx(exact.sum(dim=1).mean().item(), rel=1e-6)
@@ -235,7 +235,7 @@ def test_a_device_without_bfloat16_is_refused_before_training(
     method, small, monkeypatch
 ):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    for name in ("fit_model", "start_model"):
+    for name in ("fit_rows", "fitted_chunk"):
         monkeypatch.setattr(f"skvae._base.{name}", None)  # calling it would raise
     vae = VAETransformer(device="mps", precision="bf16")
     with pytest.raises(ValueError, match=r"on 'mps' here; use precision='float32'"):

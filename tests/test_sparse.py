@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from _make import elbo, minibatch
 from scipy import sparse
 
 from skvae import SAETransformer, VAETransformer
@@ -9,7 +10,6 @@ from skvae._kernels import sparse as module_under_test
 from skvae._kernels.sparse import SparseRows, as_tensor, multiplies_nonzeros
 from skvae._kernels.threads import threads_worth
 from skvae._nn.autoencoder import VAE
-from skvae._objectives.criteria import WeightedELBO
 
 SCALE = 1.7
 
@@ -58,18 +58,22 @@ TABLES = {
 }
 
 
-def rows_of(X, densify=never):
+def rows_of(X, densify=never, centred=True):
     """Sparse rows, and the same in float64 with all their entries."""
     mean = np.random.RandomState(1).rand(X.shape[1])
     mean[0] = 0.0
+    if not centred:
+        exact = torch.from_numpy(X.toarray().astype(np.float64) / SCALE)
+        return SparseRows(X, None, SCALE, densify), exact
     exact = torch.from_numpy((X.toarray().astype(np.float64) - mean) / SCALE)
     return SparseRows(X, mean, SCALE, densify), exact
 
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("n_out", [1, 20, 100])
-def test_products_are_those_of_the_dense_rows(blocks, name, n_out):
-    rows, exact = rows_of(TABLES[name])
+@pytest.mark.parametrize("centred", [True, False])
+def test_products_are_those_of_the_dense_rows(blocks, name, n_out, centred):
+    rows, exact = rows_of(TABLES[name], centred=centred)
     generator = torch.Generator().manual_seed(0)
     weight = torch.randn(rows.shape[1], n_out, generator=generator)
     expected = exact @ weight.double()
@@ -116,6 +120,8 @@ def test_nonzeros_are_multiplied_where_that_is_faster_and_exact(monkeypatch):
     mean[7] = 0.0
     monkeypatch.setattr(module_under_test, "_has_fbgemm", lambda: False)
     assert not multiplies_nonzeros(X, mean, scale=1.0)
+    monkeypatch.undo()
+    assert multiplies_nonzeros(X, None, scale=1e-9)  # nothing is subtracted
 
 
 @pytest.mark.parametrize("hidden_dims", [(), (12,)])
@@ -129,10 +135,10 @@ def test_gradients_are_those_of_the_dense_rows(blocks, hidden_dims, linear_path)
         module = VAE(
             X.shape[1], 3, hidden_dims=hidden_dims, dropout_rate=0.2, activation="silu"
         )
-        derived = Gradients(module, WeightedELBO(0.1, X.shape[1]))
+        derived = Gradients(module, elbo(X.shape[1], 0.1))
         derived.attach()
         derived.flat.zero_()
-        terms.append(derived.compute(x, torch.Generator().manual_seed(1)))
+        terms.append(derived.compute(minibatch(x), torch.Generator().manual_seed(1)))
         gradients.append(derived.flat.clone())
     torch.testing.assert_close(*terms)
     torch.testing.assert_close(*gradients)

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from _make import minibatch, penalised
 
 from skvae._nn.thresholds import (
     ThresholdedAutoencoder,
@@ -10,7 +11,6 @@ from skvae._nn.thresholds import (
     thresholded,
     with_noise,
 )
-from skvae._objectives.criteria import PenalisedError
 
 D = 5
 
@@ -72,16 +72,18 @@ def test_noise_is_on_what_is_not_zero_alone():
 
 def test_nothing_is_drawn_where_nothing_trains(module):
     x = torch.randn(30, D, generator=generator())
-    criterion = PenalisedError(D, "soft_threshold", 0.2)
+    criterion = penalised(D, "soft_threshold", 0.2)
     first, second = (
-        criterion.held_out_terms(module, x, torch.Generator().manual_seed(seed))
+        criterion.held_out_terms(
+            module, minibatch(x), torch.Generator().manual_seed(seed)
+        )
         for seed in (0, 1)
     )
     assert torch.equal(first, second)
     error = (module(x) - x).square().mean()
     torch.testing.assert_close(first[0], error)
     torch.testing.assert_close(first[1], module.code(x).abs().sum(dim=1).mean())
-    assert criterion.terms(module, x, generator())[0] > error
+    assert criterion.terms(module, minibatch(x), generator())[0] > error
 
 
 def test_the_state_has_the_threshold(module):
@@ -118,7 +120,7 @@ def test_no_decoder_undoes_the_penalty(module):
         z = other.code(x)
         noisy = with_noise(z, module.threshold, generator())
         error = (other.decode(noisy) - x).square().mean()
-        plain = PenalisedError(D, "l1", 0.2).terms(other, x, generator())
+        plain = penalised(D, "l1", 0.2).terms(other, minibatch(x), generator())
         assert torch.equal(other.threshold, threshold)
         return (plain[0] + 0.2 * plain[1]).item(), (error + 0.2 * plain[1]).item()
 

@@ -127,7 +127,8 @@ def test_sample(fitted, digits):
     # Draws look like digits: their mean and spread are those of the data.
     assert np.abs(draws.mean(axis=0) - digits.mean(axis=0)).max() < 0.15
     noisy = fitted.sample(500, random_state=0, noise=True)
-    variance = np.square(noisy - draws).mean()
+    # Some rows are the background's, and have other codes.
+    variance = np.median(np.square(noisy - draws).mean(axis=1))
     assert variance == pytest.approx(fitted.noise_variance_, rel=0.05)
     with pytest.raises(ValueError, match="n_samples"):
         fitted.sample(0)

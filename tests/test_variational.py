@@ -1,32 +1,37 @@
 import numpy as np
 import pytest
+from _make import gaussian
 
 from skvae import VAETransformer
 from skvae._linear.components import Components
-from skvae._objectives.elbo import noise_of_weight
+from skvae._linear.spectrum import noise_of_weight
 from skvae._training.variational import Variational
+
+COMPONENTS = Components(np.array([4.0, 1.0]), np.eye(2, 5), 6.5)
 
 
 def test_weights_are_in_units_of_X():
-    fixed = Variational(kld_weight=0.5)
-    assert fixed.criterion_params(10, 2.0)["kld_weight"] == 0.125
-    assert Variational(None).criterion_params(10, 2.0)["kld_weight"] is None
+    likelihood = gaussian(10)
+    likelihood.fit_inputs(np.zeros(10), np.full(10, 4.0))
+    params = Variational(kld_weight=0.5).criterion_params(likelihood)
+    assert params["kld_weight"] == 0.125
+    assert Variational(None).criterion_params(likelihood)["kld_weight"] is None
 
 
-def test_linear_model_is_that_of_the_weight_or_of_the_data():
-    components = Components(np.array([4.0, 1.0]), np.eye(2, 5), 6.5)
-    fitted = Variational(None).linear_model(components, 1.0)
-    assert fitted.noise_variance == pytest.approx((6.5 - 5.0) / 3)
-    given = Variational(0.8).linear_model(components, 1.0)
-    assert given.noise_variance == pytest.approx(noise_of_weight(0.8, 5))
+def test_training_begins_at_the_linear_model_of_the_weight_or_of_the_data():
+    likelihood = gaussian(5)
+    fitted = Variational(None).pca_init(COMPONENTS, likelihood)
+    assert fitted.init_noise == pytest.approx((6.5 - 5.0) / 3)
+    given = Variational(0.8).pca_init(COMPONENTS, likelihood)
+    assert given.init_noise == pytest.approx(noise_of_weight(0.8, 5))
     assert Variational(0.8).n_active(given) == 1
 
 
-def test_the_start_is_kept_where_training_left_it(digits, quick):
+def test_the_background_is_kept_where_training_left_it(digits, quick):
     vae = VAETransformer(**{**quick, "max_epochs": 8}).fit(digits)
     assert vae.best_epoch_ > 0
-    start = vae._model.start
-    assert start.encode.shape == (3, 64)
+    background = vae._fitted.state.background
+    assert background.maps()[0].shape == (3, 64)
     streamed = VAETransformer(**quick).partial_fit(digits)
-    first = streamed._model.start
-    assert streamed.partial_fit(digits[:50])._model.start is first
+    first = streamed._fitted.state.background
+    assert streamed.partial_fit(digits[:50])._fitted.state.background is first

@@ -1,11 +1,13 @@
-"""Rows of X as minibatches on the device, centred and scaled.
+"""Rows of X as minibatches on the device: (input, target, mask).
 
-The scale is one number for the whole table, so the model of isotropic noise is the
-same as on the raw data, in other units; and training does not depend on those units.
+The dataset reads rows and brings them where they are needed; what becomes of them there
+is the likelihood's.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +23,16 @@ from .._utils.device import fits
 CHUNK_ENTRIES = 8_388_608
 # Rows of a chunk: enough for the products, few enough for a CPU's caches.
 CHUNK_ROWS = 2048
+
+
+class RowEncoder(Protocol):
+    """What a dataset asks of a likelihood (see ``_likelihoods.base``)."""
+
+    def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor: ...
+
+    def encode_inputs(self, target: Tensor, mask: Tensor | None = None) -> Tensor: ...
+
+    def input_affine(self) -> tuple[np.ndarray | None, float] | None: ...
 
 
 def rows_at_once(n_features: int) -> int:
@@ -51,8 +63,42 @@ def is_memory_mapped(X: np.ndarray) -> bool:
     return isinstance(base, np.memmap)
 
 
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """Some rows, as a step or a measure needs them.
+
+    ``inputs`` (n, n_inputs) is what the encoder sees, ``rows`` (n, D) what the
+    likelihood explains, in model units, either left sparse where that is faster;
+    ``mask`` (n, D) is true where the rows were observed, None everywhere.
+    """
+
+    inputs: Batch
+    rows: Batch
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def target(self) -> Tensor:
+        """The rows with all their entries."""
+        return as_tensor(self.rows)
+
+    def dense(self) -> "Minibatch":
+        """The same with all entries of inputs and rows."""
+        return self if isinstance(self.inputs, Tensor) else self[:]
+
+    def __getitem__(self, index: Tensor | slice) -> "Minibatch":
+        """Some of them, with all their entries."""
+        target = self.target[index]
+        same = self.inputs is self.rows
+        inputs = target if same else as_tensor(self.inputs)[index]
+        mask = None if self.mask is None else self.mask[index]
+        return Minibatch(inputs, target, mask)
+
+
 class TableDataset(Dataset):
-    """A validated X of floats, handed out as centred and scaled tensors.
+    """A validated X of floats, handed out as a likelihood encodes it.
 
     With ``resident``, a dense array in memory moves to the device once, if it fits. A
     memory map and a sparse matrix stay where they are: only the rows of a minibatch are
@@ -61,8 +107,8 @@ class TableDataset(Dataset):
     Parameters
     ----------
     X : ndarray, memmap or CSR matrix/array of shape (n_rows, n_features)
-    mean : ndarray of shape (n_features,)
-    scale : float
+    likelihood : Likelihood
+        Encodes rows; its units must be fitted.
     dtype : torch.dtype
     device : torch.device
     resident : bool
@@ -73,8 +119,7 @@ class TableDataset(Dataset):
     def __init__(
         self,
         X,
-        mean: np.ndarray,
-        scale: float,
+        likelihood: RowEncoder,
         *,
         dtype: torch.dtype,
         device: torch.device,
@@ -83,21 +128,16 @@ class TableDataset(Dataset):
     ) -> None:
         self.n_features = X.shape[1]
         self._n_rows = X.shape[0] if index is None else len(index)
-        self._mean = mean
-        # Rows are centred in their precision: float32 could lose a small spread around
-        # a large mean.
-        self._centre = mean.astype(X.dtype)
-        self._scale = scale
+        self.likelihood = likelihood
         self._dtype = dtype
         self.device = device
         self._source = X if index is None else _SelectedRows(X, index)
         self._is_sparse = sparse.issparse(X)
-        self._stays_sparse = (
-            self._is_sparse
-            and device.type == "cpu"
-            and dtype == torch.float32
-            and multiplies_nonzeros(X, mean, scale)
-        )
+        self._affine = None
+        if self._is_sparse and device.type == "cpu" and dtype == torch.float32:
+            affine = likelihood.input_affine()
+            if affine is not None and multiplies_nonzeros(X, *affine):
+                self._affine = affine
         self._resident: Tensor | None = None
         in_memory = not self._is_sparse and not is_memory_mapped(X)
         n_bytes = len(self) * self.n_features * dtype.itemsize
@@ -111,33 +151,30 @@ class TableDataset(Dataset):
             (len(self), self.n_features), dtype=self._dtype, device=self.device
         )
         for part in gen_batches(len(self), chunk_rows(self.n_features)):
-            resident[part] = self._normalise(self._source[part])
+            resident[part] = self._encoded(self._source[part])
         return resident
 
-    def _normalise(self, X, buffer: np.ndarray | None = None) -> Tensor:
-        """Rows as a tensor, in ``buffer`` if one is given."""
+    def _encoded(self, X, buffer: np.ndarray | None = None) -> Tensor:
+        """Rows in model units as a tensor, in ``buffer`` if one is given."""
         out = None if buffer is None else buffer[: X.shape[0]]
         if self._is_sparse:
-            x = self._densified(X, out).sub_(self._densified_centre).div_(self._scale)
+            x = self._densified(X, out)
+            x = self.likelihood.encode_target(x, out=x)
             return x.to(self.device, self._dtype)
-        if X.flags.writeable and min(X.strides) >= 0:
-            # torch is faster than numpy by the threads it has.
-            into = None if out is None else torch.from_numpy(out)
-            x = torch.sub(torch.from_numpy(X), torch.from_numpy(self._centre), out=into)
-        else:  # which torch does not take
-            x = torch.from_numpy(np.subtract(X, self._centre, out=out))
-        return self._to_device(x.div_(self._scale).to(self._dtype))
-
-    @cached_property
-    def _densified_centre(self) -> Tensor:
-        """Where sparse rows are densified, once: a GPU waits for what it is sent."""
-        centre = torch.from_numpy(self._centre)
-        return centre.to(self.device) if self.device.type == "cuda" else centre
+        # A copy of what torch does not take: memory that is read-only, or reversed.
+        if not X.flags.writeable or min(X.strides) < 0:
+            X = _copied(X, out)
+            x = torch.from_numpy(X)
+            return self._to_device(self.likelihood.encode_target(x, out=x))
+        # torch is faster than numpy by the threads it has.
+        into = None if out is None else torch.from_numpy(out)
+        encoded = self.likelihood.encode_target(torch.from_numpy(X), out=into)
+        return self._to_device(encoded)
 
     def _densified(self, X, out: np.ndarray | None) -> Tensor:
         if self.device.type != "cuda":
             return torch.from_numpy(X.toarray(out=out))
-        return densified(X, self._to_device)
+        return densified(X, self._send)
 
     def _buffer(self, n_rows: int) -> np.ndarray | None:
         """Memory for so many rows, where using it again is faster."""
@@ -146,6 +183,9 @@ class TableDataset(Dataset):
         return np.empty((n_rows, self.n_features), self._source.dtype)
 
     def _to_device(self, x: Tensor) -> Tensor:
+        return self._send(x.to(self._dtype))
+
+    def _send(self, x: Tensor) -> Tensor:
         """Through pinned memory to a GPU, which computes in the meantime."""
         if self.device.type != "cuda":
             return x.to(self.device)
@@ -160,25 +200,30 @@ class TableDataset(Dataset):
         return self._n_rows, self.n_features
 
     def __getitem__(self, index) -> Tensor:
-        """Rows at an index (int, slice or tensor), as a tensor on the device."""
+        """Inputs at an index (int, slice or tensor), as a tensor on the device."""
         if isinstance(index, int):
             index = slice(index, index + 1)
-        return as_tensor(self.batch(index))
+        return as_tensor(self.batch(index).inputs)
 
-    def batch(self, index, buffer: np.ndarray | None = None) -> Batch:
-        """The same for an encoder: left sparse where that is faster.
+    def batch(self, index, buffer: np.ndarray | None = None) -> Minibatch:
+        """Rows at an index.
 
-        With a ``buffer``, it is valid until that is used again.
+        With a ``buffer``, they are valid until that is used again.
         """
+        rows = self._rows(index, buffer)
+        if isinstance(rows, SparseRows):  # whose inputs are the rows
+            return Minibatch(rows, rows)
+        return Minibatch(self.likelihood.encode_inputs(rows), rows)
+
+    def _rows(self, index, buffer: np.ndarray | None) -> Batch:
         if self._resident is not None:
             if isinstance(index, Tensor):
                 return self._resident.index_select(0, index.to(self.device))
             return self._resident[index]
         X = self._source[_host_index(index)]
-        if not self._stays_sparse:
-            return self._normalise(X, buffer)
-        densify = partial(self._normalise, X, buffer)
-        return SparseRows(X, self._mean, self._scale, densify)
+        if self._affine is None:
+            return self._encoded(X, buffer)
+        return SparseRows(X, *self._affine, partial(self._encoded, X, buffer))
 
     def n_batches(self, batch_size: int, min_rows: int = 1) -> int:
         """How many minibatches :meth:`shuffled` gives."""
@@ -186,7 +231,7 @@ class TableDataset(Dataset):
 
     def shuffled(
         self, batch_size: int, generator: torch.Generator, min_rows: int = 1
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Minibatch]:
         """One epoch: every row once, in an order drawn from ``generator`` (on CPU).
 
         A minibatch is valid until the next one is asked for.
@@ -199,15 +244,11 @@ class TableDataset(Dataset):
         for index in order.split(sizes):
             yield self.batch(index, buffer)
 
-    def chunks(self) -> Iterator[Tensor]:
+    def batches(self) -> Iterator[Minibatch]:
         """The rows in order, in chunks of bounded size.
 
         A chunk is valid until the next one is asked for.
         """
-        return map(as_tensor, self.batches())
-
-    def batches(self) -> Iterator[Batch]:
-        """The same for an encoder: left sparse where that is faster."""
         step = min(len(self), chunk_rows(self.n_features))
         buffer = self._buffer(step)
         for part in gen_batches(len(self), step):
@@ -247,6 +288,14 @@ class _SelectedRows:
 
     def __getitem__(self, index):
         return self._source[self._index[index]]
+
+
+def _copied(X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    """X in memory of its own, or in ``out``."""
+    if out is None:
+        return np.array(X)
+    np.copyto(out, X)
+    return out
 
 
 def _host_index(index):

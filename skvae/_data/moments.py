@@ -16,10 +16,16 @@ def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
     rounding is 0: its values, or their mean, are no more precise.
     """
     mean, variance = (_sparse_moments if sparse.issparse(X) else _dense_moments)(X)
-    eps = np.finfo(X.dtype if X.dtype.kind == "f" else np.float64).eps
-    rounding = ROUNDING_STEPS * eps * np.abs(mean)
-    variance[np.sqrt(variance) <= rounding] = 0.0
-    return mean, variance
+    return mean, without_rounding(mean, variance, X.dtype)
+
+
+def without_rounding(
+    mean: np.ndarray, variance: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """Variances (D,) of columns of a dtype, 0 where they are only rounding."""
+    eps = np.finfo(dtype if dtype.kind == "f" else np.float64).eps
+    constant = np.sqrt(variance) <= ROUNDING_STEPS * eps * np.abs(mean)
+    return np.where(constant, 0.0, variance)
 
 
 def _sparse_moments(X) -> tuple[np.ndarray, np.ndarray]:

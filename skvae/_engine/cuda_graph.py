@@ -13,12 +13,15 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
+from .._data.dataset import Minibatch
+from .._kernels.sparse import as_tensor
+
 # Steps of a training run from which on recording, a tenth of a second, pays off.
 WORTHWHILE = 300
 # Steps before recording: libraries set themselves up, the optimiser makes its state.
 WARM_UP = 3
 
-Step = Callable[[Tensor], Tensor]
+Step = Callable[[Minibatch], Tensor]
 
 
 def can_record(device: torch.device) -> bool:
@@ -29,9 +32,14 @@ def can_record(device: torch.device) -> bool:
     return device.type == "cuda" and TorchVersion(torch.__version__) >= "2.13"
 
 
+def worth_recording(device: torch.device, n_steps: int) -> bool:
+    """Whether steps there can be recorded, and are enough for that to pay off."""
+    return n_steps >= WORTHWHILE and can_record(device)
+
+
 class _Recorded(NamedTuple):
     replay: Callable[[], Any]
-    x: Tensor
+    batch: Minibatch
     terms: Tensor
 
 
@@ -53,21 +61,21 @@ class CudaRecorder:
         self._side = torch.cuda.Stream(generator.device)
         self._recording = torch.cuda.Stream(generator.device)
 
-    def warm_up(self, step: Step, x: Tensor) -> Tensor:
+    def warm_up(self, step: Step, batch: Minibatch) -> Tensor:
         """Take a step on a side stream."""
-        current = torch.cuda.current_stream(x.device)
+        current = torch.cuda.current_stream(batch.target.device)
         self._side.wait_stream(current)
         with torch.cuda.stream(self._side):
-            terms = step(x)
+            terms = step(batch)
         current.wait_stream(self._side)
         return terms
 
-    def record(self, step: Step, x: Tensor) -> _Recorded:
+    def record(self, step: Step, batch: Minibatch) -> _Recorded:
         """Record a step without taking it."""
         # A recording that fails would leave its stream the current one; and it is the
         # current device's, which the outer context makes that of the rows.
-        with torch.cuda.stream(torch.cuda.current_stream(x.device)):
-            graph, x = torch.cuda.CUDAGraph(), x.clone()
+        with torch.cuda.stream(torch.cuda.current_stream(batch.target.device)):
+            graph, batch = torch.cuda.CUDAGraph(), _copy_of(batch)
             graph.register_generator_state(self._generator)
             with torch.cuda.graph(
                 graph,
@@ -76,9 +84,9 @@ class CudaRecorder:
                 # Other threads may allocate meanwhile.
                 capture_error_mode="thread_local",
             ):
-                terms = step(x)
+                terms = step(batch)
         self._pool = graph.pool()
-        return _Recorded(graph.replay, x, terms)
+        return _Recorded(graph.replay, batch, terms)
 
     def forget(self) -> None:
         """Leave the pool to the graphs that are gone: it is gone with them."""
@@ -107,23 +115,41 @@ class GraphedSteps:
         self._sizes.clear()
         self._n_steps = 0
 
-    def take(self, step: Step, x: Tensor) -> Tensor:
+    def take(self, step: Step, batch: Minibatch) -> Tensor:
         """Take a step on a minibatch; returns the terms of its loss."""
         if self._refused:
-            return step(x)
+            return step(batch)
         self._n_steps += 1
+        size = len(batch)
         # Another number of rows may go through other kernels, which load first.
-        if self._n_steps <= WARM_UP or len(x) not in self._sizes:
-            self._sizes.add(len(x))
-            return self._recorder.warm_up(step, x)
-        if len(x) not in self._recorded:
+        if self._n_steps <= WARM_UP or size not in self._sizes:
+            self._sizes.add(size)
+            return self._recorder.warm_up(step, batch)
+        if size not in self._recorded:
             try:
-                self._recorded[len(x)] = self._recorder.record(step, x)
+                self._recorded[size] = self._recorder.record(step, batch)
             except RuntimeError:
                 # A driver or a torch that cannot record this: only time is lost.
                 self._refused = True
-                return step(x)
-        recorded = self._recorded[len(x)]
-        recorded.x.copy_(x)
+                return step(batch)
+        recorded = self._recorded[size]
+        for place, part in zip(_parts(recorded.batch), _parts(batch), strict=True):
+            place.copy_(part)
         recorded.replay()
         return recorded.terms.clone()
+
+
+def _parts(batch: Minibatch) -> list[Tensor]:
+    """The tensors of a minibatch, each once."""
+    parts = [batch.target]
+    if batch.inputs is not batch.rows:
+        parts.append(as_tensor(batch.inputs))
+    return parts if batch.mask is None else [*parts, batch.mask]
+
+
+def _copy_of(batch: Minibatch) -> Minibatch:
+    """The same minibatch in memory of its own."""
+    rows = batch.target.clone()
+    same = batch.inputs is batch.rows
+    inputs = rows if same else as_tensor(batch.inputs).clone()
+    return Minibatch(inputs, rows, None if batch.mask is None else batch.mask.clone())

@@ -15,10 +15,9 @@ Gated, y = v f(u) with (v, u) the halves of the input
 Normalisation
     torch's own kernels, forward and backward.
 
-The loss is a mean squared error over n rows and D columns and a penalty of the code:
+The loss is a likelihood's, whose gradient by the decoder's output is its own to give
+(``Likelihood.loss_and_grad``), and a penalty of the code:
 
-Squared error, r = y - x
-    dy = 2 r / (n D).
 Gaussian code, z = m + s e with s = exp(l / 2), l = -softplus(-a), e standard normal
     dz/dm = 1,  dz/dl = e s / 2,  dl/da = sigmoid(-a) = 1 - s^2;
     w KL has, over n, the gradients w m by m and w (s^2 - 1) / 2 by l.
@@ -39,7 +38,8 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from .._kernels.sparse import Batch, SparseRows, as_tensor
+from .._data.dataset import Minibatch
+from .._kernels.sparse import Batch, SparseRows
 from .._kernels.wide import wide_linear
 from .._nn.autoencoder import (
     ACTIVATIONS,
@@ -52,17 +52,19 @@ from .._nn.autoencoder import (
     Encoder,
     GaussianEncoder,
     InputLinear,
+    LayerNorm,
     Linear,
-    capped_log_var,
 )
+from .._nn.posterior import capped_log_var, kl_to_standard_normal
 from .._nn.thresholds import ThresholdedAutoencoder, soft_threshold, with_noise
-from .._objectives.criteria import Criterion, PenalisedError, WeightedELBO
-from .._objectives.elbo import kl_to_standard_normal
+from .._objectives.criterion import Criterion
+from .._objectives.penalised_error import PenalisedError
+from .._objectives.weighted_elbo import WeightedELBO
 from .flat import side_by_side
 
 _COVERED = {
     *(Autoencoder, VAE, Encoder, GaussianEncoder, Decoder, MLP, Block, nn.ModuleList),
-    *(Linear, InputLinear, BatchNorm, nn.LayerNorm, nn.Identity),
+    *(Linear, InputLinear, BatchNorm, LayerNorm, nn.Identity),
     *(ThresholdedAutoencoder, WeightedELBO, PenalisedError),
 }
 
@@ -452,10 +454,12 @@ class Gradients:
         self._module = module
         self._criterion = criterion
         self._parts: tuple = ()
+        self._views: list[Tensor] | None = None
 
     def covered(self) -> bool:
         """Whether what is derived above is what this module and criterion compute."""
-        parts = [*self._module.modules(), *self._criterion.modules()]
+        # How a likelihood comes to its gradient is its own affair.
+        parts = [*self._module.modules(), self._criterion]
         variational = isinstance(self._criterion, WeightedELBO)
         return (
             all(type(part) in _COVERED and not _has_hooks(part) for part in parts)
@@ -463,18 +467,30 @@ class Gradients:
             and self._criterion.single_pass
             and all(
                 p.requires_grad and p.device.type in ("cpu", "cuda")
-                for p in self._module.parameters()
+                for p in self.parameters
             )
         )
 
-    def attach(self) -> None:
-        """Let the parameters' ``grad`` be where the gradients will be."""
-        parameters = list(self._module.parameters())
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Of the network, then of the likelihood."""
+        return [*self._module.parameters(), *self._criterion.parameters()]
+
+    def attach(self, memory: Tensor | None = None) -> None:
+        """Let the parameters' ``grad`` be where the gradients will be.
+
+        That is ``memory``, if the gradients of all of them lie there already.
+        """
         if not self._parts:
-            self.flat, self._views = side_by_side(parameters)
             encoder, decoder = self._module.encoder, self._module.decoder
             code = _code(self._module, self._criterion)
             self._parts = _Encoder(encoder), code, _Decoder(decoder)
+        if memory is not None:
+            self.flat = memory
+            return
+        parameters = self.parameters
+        if self._views is None:
+            self.flat, self._views = side_by_side(parameters)
         for parameter, view in zip(parameters, self._views, strict=True):
             parameter.grad = view
 
@@ -485,15 +501,16 @@ class Gradients:
                 cast(Tensor, part.num_batches_tracked).add_(n_batches)
 
     @torch.no_grad()
-    def compute(self, x: Batch, generator: torch.Generator) -> Tensor:
+    def compute(self, batch: Minibatch, generator: torch.Generator) -> Tensor:
         """Set the gradients of the loss of a minibatch; returns its terms.
 
         At least two rows, if the module normalises batches.
         """
         encoder, code, decoder = self._parts
-        z, terms = code.forward(encoder.forward(x, generator), generator)
-        residual = decoder.forward(z, generator).sub_(as_tensor(x))
-        error = torch.linalg.vector_norm(residual).square() / residual.numel()
-        g = decoder.backward(residual.mul_(2.0 / residual.numel()))
-        encoder.set_gradients(code.backward(g))
-        return torch.stack([error, *terms])
+        z, terms = code.forward(encoder.forward(batch.inputs, generator), generator)
+        raw = decoder.forward(z, generator)
+        loss, g = self._criterion.likelihood.loss_and_grad(
+            raw, batch.target, batch.mask
+        )
+        encoder.set_gradients(code.backward(decoder.backward(g)))
+        return torch.stack([loss, *terms])

@@ -1,19 +1,43 @@
-"""Optimisation steps, and a look at held-out rows, for a module on any device."""
+"""Optimisation steps of a training run: the one door of the engine.
 
+Inside, gradients are derived by hand, the update is one kernel, and on a GPU a step is
+one graph. ``SKVAE_ENGINE=autograd`` in the environment trains without any of it.
+"""
+
+import os
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from .._data.dataset import TableDataset
-from .._kernels.sparse import Batch, as_tensor
+from .._data.dataset import Minibatch
 from .._nn.autoencoder import Autoencoder
-from .._objectives.criteria import Criterion
+from .._objectives.criterion import Criterion
 from .._utils.device import products_in
-from .cuda_graph import CudaRecorder, GraphedSteps
-from .flat_adamw import Update
+from .cuda_graph import CudaRecorder, GraphedSteps, worth_recording
+from .flat_adamw import FlatAdamW
 from .gradients import Gradients
+
+# The environment variable that says how steps are taken.
+ENGINE = "SKVAE_ENGINE"
+
+
+def uses_autograd() -> bool:
+    """Whether the environment asks for plain steps.
+
+    Raises
+    ------
+    ValueError
+        If ``SKVAE_ENGINE`` is anything but "autograd" or "derived".
+    """
+    engine = os.environ.get(ENGINE, "derived")
+    if engine not in ("autograd", "derived"):
+        raise ValueError(
+            f"The environment variable {ENGINE} is {engine!r}; set it to 'autograd' or "
+            "'derived', or unset it."
+        )
+    return engine == "autograd"
 
 
 def clip(gradients: list[Tensor], max_norm: float) -> None:
@@ -36,36 +60,42 @@ class Stepper:
 
     Parameters
     ----------
-    module : Autoencoder
+    network : Autoencoder
     criterion : Criterion
     optimizer : torch.optim.Optimizer
+        Of the parameters of both.
     generator : torch.Generator
-        Where dropout and posteriors draw from; on the module's device.
+        Where dropout and posteriors draw from; on the network's device.
     max_norm : float or None
         Length that gradients are clipped to.
     precision : {"float32", "bf16"}
         Of the products.
-    recorded : bool
-        Whether to replay steps as CUDA graphs.
+    n_steps : int
+        How many steps the run will take, about.
     """
 
     def __init__(
         self,
-        module: Autoencoder,
+        network: Autoencoder,
         criterion: Criterion,
         optimizer: torch.optim.Optimizer,
         generator: torch.Generator,
         *,
         max_norm: float | None = None,
         precision: str = "float32",
-        recorded: bool = False,
+        n_steps: int = 0,
     ) -> None:
-        self._module, self._criterion = module, criterion
-        self._generator = generator
+        self._network, self._criterion = network, criterion
+        self._optimizer, self._generator = optimizer, generator
         self._max_norm, self._precision = max_norm, precision
-        self._derived = Gradients(module, criterion)
-        self._update = Update(optimizer)
-        self._graphs = GraphedSteps(CudaRecorder(generator)) if recorded else None
+        self._plain = uses_autograd()
+        if self._plain:
+            return
+        self._derived = Gradients(network, criterion)
+        self._update = FlatAdamW(optimizer)
+        self._graphs = None
+        if worth_recording(generator.device, n_steps):
+            self._graphs = GraphedSteps(CudaRecorder(generator))
 
     def begin_epoch(
         self,
@@ -73,7 +103,7 @@ class Stepper:
         *,
         lone_row: bool = False,
         on_grad_computed: Callable[[Tensor], None] | None = None,
-    ) -> Callable[[Batch], Tensor]:
+    ) -> Callable[[Minibatch], Tensor]:
         """What takes a step of the coming epoch.
 
         It takes a minibatch, and returns the terms of its loss without synchronising.
@@ -81,66 +111,51 @@ class Stepper:
         them, a lone row cannot be normalised, and only autograd knows which products
         were in bfloat16.
         """
+        if self._plain:
+            return partial(self._autograd_step, on_grad_computed)
         usual = not lone_row and self._precision == "float32"
         if not usual or on_grad_computed is not None or not self._derived.covered():
-            self._update.begin_epoch(None)
-            return partial(self._step, self._differentiate, on_grad_computed)
-        self._derived.attach()
+            self._update.begin_epoch(derived=False)
+            return partial(self._autograd_step, on_grad_computed)
+        same = self._update.begin_epoch(derived=True)
+        self._derived.attach(self._update.gradient)
         self._derived.count_batches(n_batches)
-        same = self._update.begin_epoch(self._derived.flat)
-        step = partial(self._step, self._derive, None)
         if self._graphs is None or not self._update.is_fused:
-            return step
+            return self._derived_step
         if not same:
             self._graphs.forget()
-        return partial(self._graphs.take, step)
+        return partial(self._graphs.take, self._derived_step)
 
     def release(self) -> None:
-        """Leave module and optimiser as they would be without all this."""
-        self._update.release()
+        """Leave network and optimiser as they would be without all this."""
+        if not self._plain:
+            self._update.release()
 
-    def _step(
-        self,
-        gradients: Callable[[Batch], tuple[Tensor, list[Tensor]]],
-        on_grad_computed: Callable[[Tensor], None] | None,
-        x: Batch,
-    ) -> Tensor:
-        terms, parts = gradients(x)
+    def _derived_step(self, batch: Minibatch) -> Tensor:
+        terms = self._derived.compute(batch, self._generator)
         if self._max_norm is not None:
-            clip(parts, self._max_norm)
-        if on_grad_computed is not None:
-            on_grad_computed(as_tensor(x))
+            clip([self._derived.flat], self._max_norm)
         self._update.step()
         self._criterion.update_running_stats(terms)
         return terms
 
-    def _derive(self, x: Batch) -> tuple[Tensor, list[Tensor]]:
-        return self._derived.compute(x, self._generator), [self._derived.flat]
-
-    def _differentiate(self, x: Batch) -> tuple[Tensor, list[Tensor]]:
-        x = as_tensor(x)
-        parameters = self._update.parameters
+    def _autograd_step(
+        self, on_grad_computed: Callable[[Tensor], None] | None, batch: Minibatch
+    ) -> Tensor:
+        batch = batch.dense()
+        groups = self._optimizer.param_groups
+        parameters = [p for group in groups for p in group["params"]]
         for parameter in parameters:
             parameter.grad = None
         # What goes back is as precise as what went forward: torch wants it outside.
-        with products_in(self._precision, x.device):
-            terms = self._criterion.terms(self._module, x, self._generator)
+        with products_in(self._precision, batch.target.device):
+            terms = self._criterion.terms(self._network, batch, self._generator)
         self._criterion(terms).backward()
-        parts = [p.grad for p in parameters if p.grad is not None]
-        return terms.detach(), parts
-
-
-@torch.no_grad()
-def held_out_terms(
-    module: Autoencoder,
-    criterion: Criterion,
-    rows: TableDataset,
-    generator: torch.Generator,
-) -> Tensor:
-    """Terms of the loss over held-out rows."""
-    total = torch.zeros(
-        len(criterion.powers), dtype=torch.float32, device=generator.device
-    )
-    for x in rows.chunks():
-        total += len(x) * criterion.held_out_terms(module, x, generator).detach()
-    return total / len(rows)
+        if self._max_norm is not None:
+            clip([p.grad for p in parameters if p.grad is not None], self._max_norm)
+        if on_grad_computed is not None:
+            on_grad_computed(batch.target)
+        self._optimizer.step()
+        terms = terms.detach()
+        self._criterion.update_running_stats(terms)
+        return terms

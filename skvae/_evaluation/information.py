@@ -1,14 +1,14 @@
 """What codes say about rows: posteriors, mutual information, exchanged codes."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.dataset import rows_at_once
-from .bounds import Cubature
+from .._data.dataset import Minibatch, rows_at_once
+from .._nn.posterior import Posterior
+from .evaluator import Density
 
 # Rows that exchange codes, and whose posteriors are compared in pairs.
 SHUFFLED_ROWS = 4096
@@ -64,61 +64,26 @@ def _mean_log_ratio(mean: Tensor, log_var: Tensor, noise: Tensor) -> float:
     return total / len(z)
 
 
-class Posteriors(NamedTuple):
-    """What one pass over X collects, float64 on the CPU.
-
-    ``mean`` and ``log_var`` (n_rows, latent_dim); ``error`` (n_rows,) in squared units
-    of X; ``kept`` indices of some rows and ``rows`` these rows as the module has them.
-    """
-
-    mean: Tensor
-    log_var: Tensor
-    error: Tensor
-    kept: Tensor
-    rows: Tensor
-
-
-def evenly_spaced(n_rows: int, at_most: int) -> Tensor:
+def evenly_spaced(n_rows: int, at_most: int) -> np.ndarray:
     """Indices of up to ``at_most`` rows."""
     n_kept = min(n_rows, max(2, at_most))
-    return torch.from_numpy(np.linspace(0, n_rows - 1, n_kept).round().astype(int))
+    return np.linspace(0, n_rows - 1, n_kept).round().astype(int)
 
 
-@torch.no_grad()
-def collect_posteriors(estimator, X, n_rows: int) -> Posteriors:
-    """Posteriors and expected squared errors of all rows, chunk by chunk."""
-    width = estimator.n_features_in_
-    kept = evenly_spaced(n_rows, min(SHUFFLED_ROWS, rows_at_once(width)))
-    cubature = None
-    parts, rows = [], []
-    start = 0
-    with estimator._inference(n_rows):
-        for module, x in estimator._chunks(X):
-            mean, log_var = module.encode(x)
-            cubature = cubature or Cubature(module)
-            error = cubature.squared_error(x, mean, log_var)
-            parts.append([part.double().cpu() for part in (mean, log_var, error)])
-            inside = kept[(kept >= start) & (kept < start + len(x))] - start
-            rows.append(x[inside.to(x.device)])
-            start += len(x)
-    mean, log_var, error = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Posteriors(mean, log_var, error * estimator.scale_**2, kept, torch.cat(rows))
+def exchanged_rows(n_rows: int, n_features: int) -> np.ndarray:
+    """Indices of the rows that :func:`shuffle_loss` looks at."""
+    return evenly_spaced(n_rows, min(SHUFFLED_ROWS, rows_at_once(n_features)))
 
 
-@torch.no_grad()
-def shuffle_loss(estimator, posteriors: Posteriors) -> float:
-    """Nats per row that the ELBO falls by when rows exchange their codes.
+def shuffle_loss(density: Density, batch: Minibatch, posterior: Posterior) -> float:
+    """Nats per row that the network's ELBO falls by when rows exchange their codes.
 
     Along one random cycle, so that no row keeps its own and neighbours, which may be
-    alike, do not swap. The KL is the same on average: only the error tells.
+    alike, do not swap. The KL is the same on average: only the distortion tells.
     """
-    x, kept = posteriors.rows, posteriors.kept
-    order = torch.from_numpy(np.random.RandomState(0).permutation(len(kept)))
-    others = torch.empty_like(kept)
-    others[order] = kept[order.roll(1)]
-    module = estimator._inference_module(x.dtype)
-    mean, log_var = posteriors.mean[others].to(x), posteriors.log_var[others].to(x)
-    error = Cubature(module).squared_error(x, mean, log_var)
-    shuffled = error.double().mean().item() * estimator.scale_**2
-    own = posteriors.error[kept].mean().item()
-    return (shuffled - own) / (2.0 * float(estimator.noise_variance_))
+    order = torch.from_numpy(np.random.RandomState(0).permutation(len(batch)))
+    others = torch.empty_like(order)
+    others[order] = order.roll(1)
+    others = others.to(posterior.mean.device)
+    exchanged = Posterior(*(part[others] for part in posterior))
+    return density.mean_nll(batch, exchanged) - density.mean_nll(batch, posterior)

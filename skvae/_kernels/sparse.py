@@ -35,7 +35,7 @@ def _has_fbgemm() -> bool:
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def multiplies_nonzeros(X, mean: np.ndarray, scale: float) -> bool:
+def multiplies_nonzeros(X, mean: np.ndarray | None, scale: float) -> bool:
     """Whether products with CSR rows are faster, and as exact, if they stay sparse.
 
     What is subtracted behind the product may not be larger than what is left, or
@@ -45,7 +45,7 @@ def multiplies_nonzeros(X, mean: np.ndarray, scale: float) -> bool:
     return (
         _has_fbgemm()
         and X.nnz <= MOST_FILLED * X.shape[0] * X.shape[1]
-        and bool(np.square(mean).mean() <= scale**2)
+        and (mean is None or bool(np.square(mean).mean() <= scale**2))
     )
 
 
@@ -55,14 +55,19 @@ class SparseRows:
     Parameters
     ----------
     X : CSR matrix/array of shape (n_rows, n_features)
-    mean : ndarray of shape (n_features,)
+    mean : ndarray of shape (n_features,) or None
+        None: the rows are not centred.
     scale : float
     densify : callable
         The same rows as a tensor, for what needs all entries.
     """
 
     def __init__(
-        self, X, mean: np.ndarray, scale: float, densify: Callable[[], Tensor]
+        self,
+        X,
+        mean: np.ndarray | None,
+        scale: float,
+        densify: Callable[[], Tensor],
     ) -> None:
         self.shape = X.shape
         self._X, self._mean, self._scale = X, mean, scale
@@ -86,27 +91,32 @@ class SparseRows:
 
     @cached_property
     def _columns(self):
-        """The nonzeros by columns, in units of the scale, with the mean as last row."""
-        rows = sparse.vstack([self._X, sparse.csr_matrix(self._mean)], format="csr")
+        """The nonzeros by columns, in units of the scale, with any mean as last row."""
+        rows = self._X
+        if self._mean is not None:
+            rows = sparse.vstack([rows, sparse.csr_matrix(self._mean)], format="csr")
         return (rows.tocsc() / self._scale).astype(np.float32)
 
     def __matmul__(self, weight: Tensor) -> Tensor:
         """Rows times a weight of shape (n_features, n_out)."""
         if weight.numel() <= SMALL:
             return self.dense @ weight
-        product = weight.new_zeros(len(self) + 1, weight.shape[1])
+        n_rows = len(self) + (self._mean is not None)
+        product = weight.new_zeros(n_rows, weight.shape[1])
         parts = _by_blocks(self._columns, _block_columns(weight))
         # One call for all parts would hold the product once a block.
         for block in gen_batches(parts.shape[0], len(product)):
             product += _sums(parts[block], weight)
-        return product[:-1] - product[-1]
+        return product if self._mean is None else product[:-1] - product[-1]
 
     def transposed_product(self, g: Tensor, out: Tensor) -> None:
         """Write the transposed rows times ``g``, (n_rows, n_out), into ``out``."""
         if out.numel() <= SMALL:
             torch.mm(self.dense.T, g, out=out)
             return
-        table = torch.cat([g, -g.sum(dim=0, keepdim=True)])
+        table = g
+        if self._mean is not None:
+            table = torch.cat([g, -g.sum(dim=0, keepdim=True)])
         for columns in gen_batches(len(out), _block_columns(out)):
             out[columns] = _sums(self._columns[:, columns], table)
 

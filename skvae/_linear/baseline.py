@@ -45,13 +45,9 @@ def cross_fitted_likelihood(X, n_components: int) -> np.ndarray | None:
         most = min(len(train) // _ROWS_PER_UNIT, n_features // 2)
         k = min(n_components, max(1, most))
         part = X[bounded_index(X, generator.permutation(train), k)]
-        mean, variance = column_moments(part)
-        total = float(variance.sum())
-        if total == 0.0:
+        components = principal_components(part, k, generator)
+        if not len(components.eigenvalues):
             return None
-        values, vectors = principal_components(part, k, generator)
-        if not len(values):
-            return None
-        model = ppca_of(Components(values, vectors, total), mean, 1.0)
+        model = ppca_of(components, column_moments(part)[0], 1.0)
         found[test] = ppca_log_likelihood(model, X[test])
     return found

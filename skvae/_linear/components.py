@@ -7,7 +7,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, svds
 from sklearn.utils.extmath import randomized_svd
 
-from .._data.moments import column_moments
+from .._data.moments import column_moments, without_rounding
 from .._kernels.threads import threads_worth
 
 # Entries of X that the decomposition looks at; above it, a random subset of the rows
@@ -32,68 +32,148 @@ class Components(NamedTuple):
 
 def principal_components(
     X, n_components: int, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
-    """Leading eigenvalues (divisor n) and eigenvectors (k, n_features) of X.
+) -> Components:
+    """Leading eigenpairs of the covariance of X; none if it is constant, or overflows.
 
-    X must not be constant. There are no more components than features, and fewer than
-    rows. Signs are those of ``PCA``: the largest loading of a component is positive.
+    There are no more components than features, and fewer than rows. Signs are those of
+    ``PCA``: the largest loading of a component is positive.
 
     Functions, where scikit-learn's ``PCA`` would do: software that watches the fits of
     scikit-learn's estimators (MLflow's autologging) would take it for the model.
     """
+    if is_tall(X):
+        return components_of(scatter_of(X), n_components)
     n_rows, n_features = X.shape
     # The solver for sparse rows gives no full decomposition.
     k = min(n_components, n_features - sparse.issparse(X), n_rows - 1)
-    if k < 1:
-        return np.empty(0), np.empty((0, n_features))
     if sparse.issparse(X):
-        values, vectors = _sparse_components(X, k, random_state)
-    else:
-        values, vectors = _dense_components(X, k, random_state)
+        return _sparse_components(X, k, random_state)
+    return _dense_components(X, k, random_state)
+
+
+def is_tall(X) -> bool:
+    """Whether the covariance of X is quickest to decompose."""
+    n_rows, n_features = X.shape
+    tall = n_features <= MOST_COVARIANCES and n_rows >= 10 * n_features
+    return tall and n_rows > 1 and not sparse.issparse(X)
+
+
+class Scatter(NamedTuple):
+    """Of rows around their mean: what merges where tables do.
+
+    ``mean`` (D,); ``products`` (D, D), the sum of outer products of centred rows;
+    ``variance`` (D,), 0 for columns that are constant but for rounding. float64.
+    """
+
+    n_rows: int
+    mean: np.ndarray
+    products: np.ndarray
+    variance: np.ndarray
+
+
+def scatter_of(X: np.ndarray) -> Scatter:
+    """The scatter of dense rows, in one pass over a copy of them."""
+    centred, mean, unit = _centred(X)
+    with threads_worth(X.shape[0] * X.shape[1] ** 2):
+        products = (centred.T @ centred).astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # the total tells
+        products *= unit**2
+    variance = without_rounding(mean, np.diag(products) / len(X), X.dtype)
+    return Scatter(len(X), mean, products, variance)
+
+
+def merged(a: Scatter, b: Scatter) -> Scatter:
+    """The scatter of both tables' rows (Chan, Golub & LeVeque, 1979)."""
+    n_rows = a.n_rows + b.n_rows
+    apart = b.mean - a.mean
+    share = a.n_rows * b.n_rows / n_rows
+    products = a.products + b.products + share * np.outer(apart, apart)
+    # A column that is constant in both, at the same value, is constant.
+    varies = (a.variance > 0.0) | (b.variance > 0.0) | (apart != 0.0)
+    variance = np.where(varies, np.diag(products) / n_rows, 0.0)
+    return Scatter(n_rows, a.mean + apart * (b.n_rows / n_rows), products, variance)
+
+
+def components_of(scatter: Scatter, n_components: int) -> Components:
+    """Leading eigenpairs of the covariance that a scatter gives."""
+    n_features = len(scatter.mean)
+    k = min(n_components, n_features, scatter.n_rows - 1)
+    total = float(scatter.variance.sum())
+    if k < 1 or total == 0.0 or not np.isfinite(total):
+        return _none(n_features, total)
+    with threads_worth(n_features**3):
+        values, vectors = linalg.eigh(
+            scatter.products / scatter.n_rows,
+            subset_by_index=(n_features - k, n_features - 1),
+        )
+    # Rounding can take an eigenvalue of a singular matrix below zero.
+    return _with_signs(np.maximum(values[::-1], 0.0), vectors.T[::-1], total)
+
+
+def _none(n_features: int, total: float) -> Components:
+    return Components(np.empty(0), np.empty((0, n_features)), total)
+
+
+def _with_signs(values: np.ndarray, vectors: np.ndarray, total: float) -> Components:
     largest = np.abs(vectors).argmax(axis=1)
-    signs = np.sign(vectors[np.arange(k), largest])
-    return values.astype(np.float64), vectors.astype(np.float64) * signs[:, None]
+    signs = np.sign(vectors[np.arange(len(vectors)), largest])
+    return Components(
+        values.astype(np.float64), vectors.astype(np.float64) * signs[:, None], total
+    )
+
+
+def _centred(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.float64]:
+    """Centred rows in a unit that squares do not overflow in, the mean, the unit."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    dtype = X.dtype
+    if X.size <= MAX_ENTRIES // 10 or dtype.kind != "f":
+        # The small eigenvalues, which are the noise, drown in float32's rounding.
+        dtype = np.dtype(np.float64)
+    # Solvers for tall tables lose a small spread around a large mean, and a float32 sum
+    # of many rows loses the mean.
+    centred = X.astype(dtype)
+    centred -= mean.astype(dtype)
+    # The mean is off by its rounding, which grows with the rows.
+    drift = centred.mean(axis=0, dtype=np.float64)
+    centred -= drift.astype(dtype)
+    mean += drift
+    unit = np.float64(np.abs(centred).max()) or np.float64(1.0)
+    centred /= unit
+    return centred, mean, unit
 
 
 def _dense_components(
     X: np.ndarray, k: int, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
-    """By the covariance of tall tables, an SVD of small ones, a randomised one else."""
+) -> Components:
+    """By an SVD of small tables, a randomised one of others."""
     n_rows, n_features = X.shape
-    if X.size <= MAX_ENTRIES // 10:
-        # The small eigenvalues, which are the noise, drown in float32's rounding.
-        X = np.asarray(X, dtype=np.float64)
-    # Solvers for tall tables lose a small spread around a large mean, and a float32 sum
-    # of many rows loses the mean.
-    X = X - X.mean(axis=0, dtype=np.float64).astype(X.dtype)
-    unit = float(np.abs(X).max())  # float32 would overflow squares of large numbers
-    X /= unit
-    if n_features <= MOST_COVARIANCES and n_rows >= 10 * n_features:
-        with threads_worth(n_rows * n_features**2):
-            values, vectors = linalg.eigh(
-                X.T @ X / n_rows, subset_by_index=(n_features - k, n_features - 1)
-            )
-        # Rounding can take an eigenvalue of a singular matrix below zero.
-        return np.maximum(values[::-1], 0.0) * unit**2, vectors.T[::-1]
+    centred, mean, unit = _centred(X)
+    squares = np.einsum("ij,ij->j", centred, centred, dtype=np.float64)
+    variance = without_rounding(mean, squares / n_rows * unit**2, X.dtype)
+    total = float(variance.sum())
+    if k < 1 or total == 0.0 or not np.isfinite(total):
+        return _none(n_features, total)
     if max(X.shape) <= MOST_ROWS_OF_SVD or k >= 0.8 * min(X.shape):
         with threads_worth(n_rows * n_features * min(X.shape)):
-            _, lengths, vectors = linalg.svd(X, full_matrices=False)
+            _, lengths, vectors = linalg.svd(centred, full_matrices=False)
     else:
         with threads_worth(n_rows * n_features * k):
             _, lengths, vectors = randomized_svd(
-                X, k, random_state=random_state, flip_sign=False
+                centred, k, random_state=random_state, flip_sign=False
             )
-    return np.square(lengths[:k].astype(np.float64) * unit) / n_rows, vectors[:k]
+    values = np.square(lengths[:k].astype(np.float64) * unit) / n_rows
+    return _with_signs(values, vectors[:k], total)
 
 
-def _sparse_components(
-    X, k: int, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
+def _sparse_components(X, k: int, random_state: np.random.RandomState) -> Components:
     """By ARPACK, with rows that are centred in the products and never densified."""
-    n_rows, _ = X.shape
-    unit = float(np.abs(X.data).max(initial=0.0)) or 1.0
+    n_rows, n_features = X.shape
+    unit = np.float64(np.abs(X.data).max(initial=0.0)) or np.float64(1.0)
     X = X * X.dtype.type(1.0 / unit)  # a quotient would be in float64
-    mean, _ = column_moments(X)
+    mean, variance = column_moments(X)
+    total = float(variance.sum()) * unit**2
+    if k < 1 or total == 0.0 or not np.isfinite(total):
+        return _none(n_features, total)
     mean = mean.astype(X.dtype)
 
     def transposed(u: np.ndarray) -> np.ndarray:
@@ -118,7 +198,7 @@ def _sparse_components(
         )
     order = np.argsort(-lengths)
     lengths = lengths[order].astype(np.float64)
-    return np.square(lengths * unit) / n_rows, vectors[order]
+    return _with_signs(np.square(lengths * unit) / n_rows, vectors[order], total)
 
 
 def bounded_index(X, index: np.ndarray, n_components: int) -> np.ndarray:

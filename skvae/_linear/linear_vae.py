@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .components import Components
+
 
 class LinearMap(NamedTuple):
     """A linear autoencoder on centred rows: ``encode`` (k, n), ``decode`` (n, k)."""
@@ -47,6 +49,26 @@ def residual_variance(
         return max(0.5 * float(eigenvalues.min()), floor)
     left = total_variance - float(eigenvalues.sum())
     return max(left / (n_features - len(eigenvalues)), floor)
+
+
+def noise_of_beta(
+    components: Components, n_features: int, beta: float, floor: float
+) -> float:
+    """``beta * s2`` of the linear VAE whose KL weighs ``beta`` and whose s2 is fitted.
+
+    A unit is active where its eigenvalue exceeds it. With k units active, a posterior
+    draw leaves ``beta * s2`` of each and all of the other eigenvalues, so that s2, the
+    mean squared error, is their sum over ``D - beta k``: as many units as that agrees
+    with. With beta = 1 it is the noise variance of probabilistic PCA.
+    """
+    eigenvalues, _, total = components
+    if beta == 1.0 or len(eigenvalues) == n_features:
+        return residual_variance(total, eigenvalues, n_features, floor)
+    for k in range(len(eigenvalues), 0, -1):
+        left, n_left = total - float(eigenvalues[:k].sum()), n_features - beta * k
+        if n_left > 0.0 and eigenvalues[k - 1] > beta * left / n_left:
+            return max(beta * left / n_left, floor)
+    return max(beta * total / n_features, floor)
 
 
 def linear_vae(

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._data.moments import column_moments
 from .components import bounded_index, principal_components
 from .linear_vae import residual_variance
 
@@ -43,8 +42,8 @@ def spectrum(X, n_components: int, random_state: np.random.RandomState) -> Spect
     n_rows, n_features = X.shape
     index = bounded_index(X, random_state.permutation(n_rows), n_components)
     subset = X if len(index) == n_rows else X[index]
-    _, variance = column_moments(subset)
-    total = float(variance.sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        eigenvalues, _, total = principal_components(subset, n_components, random_state)
     if not math.isfinite(total):
         raise ValueError(
             "X has values so large that their variance overflows; divide X by its "
@@ -52,7 +51,6 @@ def spectrum(X, n_components: int, random_state: np.random.RandomState) -> Spect
         )
     if total == 0.0:
         return Spectrum(np.empty(0), 0.0, n_features)
-    eigenvalues, _ = principal_components(subset, n_components, random_state)
     if len(eigenvalues) == 0:  # one sparse column
         eigenvalues = np.array([total])
     kept = eigenvalues > RANK_TOLERANCE * eigenvalues.max()
@@ -120,3 +118,13 @@ def fewer_units(eigenvalues: np.ndarray, k: int, n: int) -> list[int]:
         numbers.append(int(m))
         above = numbers[-1]
     return numbers
+
+
+def weight_of_noise(noise_variance: float, n_features: int) -> float:
+    """The ``kld_weight`` that is maximum likelihood (beta = 1) at a noise variance."""
+    return 2.0 * noise_variance / n_features
+
+
+def noise_of_weight(kld_weight: float, n_features: int) -> float:
+    """The noise variance at which ``kld_weight`` is maximum likelihood (beta = 1)."""
+    return 0.5 * kld_weight * n_features

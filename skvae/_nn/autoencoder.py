@@ -1,21 +1,24 @@
 """Encoder, decoder and their blocks. They know no device, no skorch, no estimator.
 
-Rows come in centred and scaled (see ``_rows``). Randomness comes in as an argument: a
-``generator`` for dropout, a ``seed`` for the initial weights; torch's global generator
-is never touched.
+Rows come in as a likelihood encodes them, and go out as what it takes. Randomness comes
+in as an argument: a ``generator`` for dropout, a ``seed`` for the initial weights;
+torch's global generator is never touched. Weights are float32; rows in float64, which
+only inference has, meet them in float64 (see ``_kernels.mixed``).
 """
 
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._kernels.mixed import mixed_linear, mixed_product
 from .._kernels.sparse import Batch
 from .._kernels.wide import wide_linear
+from .posterior import AT_PRIOR, Posterior, capped_log_var
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -27,26 +30,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 # Of weights and training, whatever torch's default dtype.
 PRECISION = torch.float32
-# A unit at the prior, in terms of what `capped_log_var` takes.
-AT_PRIOR = 10.0
-
-
-class Posterior(NamedTuple):
-    """Diagonal Gaussian q(z | x): both of shape (n_rows, latent_dim)."""
-
-    mean: Tensor
-    log_var: Tensor
-
-
-def capped_log_var(raw: Tensor) -> Tensor:
-    """Log variance of a posterior, below 0 whatever comes in, and ``raw`` far below.
-
-    The optimal posterior's precision is the prior's plus what the decoder's Jacobian
-    adds, so it is never wider than the prior. Without the bound a network that meets a
-    row unlike any it has seen can claim any width, and the ELBO of that one row decides
-    the mean.
-    """
-    return F.logsigmoid(raw)  # -softplus(-raw)
 
 
 def dropout_masks(
@@ -86,6 +69,8 @@ class Linear(nn.Linear):
         pass
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype is torch.float64:
+            return mixed_linear(x, self.weight, self.bias)
         return wide_linear(x, self.weight, self.bias)
 
 
@@ -103,9 +88,9 @@ class InputLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(n_out, dtype=PRECISION)) if bias else None
 
     def forward(self, x: Batch) -> Tensor:
-        if isinstance(x, Tensor):
+        if isinstance(x, Tensor) and x.dtype is not torch.float64:
             return F.linear(x, self.weight.T, self.bias)
-        y = x @ self.weight
+        y = mixed_product(x, self.weight) if isinstance(x, Tensor) else x @ self.weight
         return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
@@ -117,10 +102,26 @@ class BatchNorm(nn.BatchNorm1d):
     """Batch normalisation that falls back to running statistics for a single row."""
 
     def forward(self, h: Tensor) -> Tensor:
-        if self.training and len(h) == 1:
-            statistics = (self.running_mean, self.running_var)
-            return F.batch_norm(h, *statistics, self.weight, self.bias, eps=self.eps)
-        return super().forward(h)
+        if self.training and len(h) > 1:
+            return super().forward(h)
+        parts = (self.running_mean, self.running_var, self.weight, self.bias)
+        mean, variance, weight, bias = _in_precision_of(h, parts)
+        return F.batch_norm(h, mean, variance, weight, bias, eps=self.eps)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation in the precision of its rows."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        weight, bias = _in_precision_of(h, (self.weight, self.bias))
+        return F.layer_norm(h, self.normalized_shape, weight, bias, self.eps)
+
+
+def _in_precision_of(h: Tensor, parts: Sequence[Tensor | None]) -> list[Any]:
+    """Parameters, one a column, for rows that may be in float64."""
+    if h.dtype is not torch.float64:  # autocast's rows take them as they are
+        return list(parts)
+    return [part if part is None else part.to(h.dtype) for part in parts]
 
 
 class Block(nn.Module):
@@ -152,7 +153,7 @@ class Block(nn.Module):
         if batch_norm:
             self.norm = BatchNorm(n_out, dtype=PRECISION)
         elif normalise:
-            self.norm = nn.LayerNorm(n_out, dtype=PRECISION)
+            self.norm = LayerNorm(n_out, dtype=PRECISION)
         else:
             self.norm = nn.Identity()
 
@@ -243,13 +244,13 @@ class GaussianEncoder(Encoder):
 
 
 class Decoder(nn.Module):
-    """Mean of p(x | z): a network and, beside it, an optional linear path."""
+    """Raw outputs for p(x | z): a network and, beside it, an optional linear path."""
 
-    def __init__(self, widths, n_features, *, linear_path, **block_options) -> None:
+    def __init__(self, widths, n_outputs, *, linear_path, **block_options) -> None:
         super().__init__()
         self.mlp = MLP(widths, **block_options)
-        self.out = Linear(widths[-1], n_features)
-        self.linear = Linear(widths[0], n_features, bias=False) if linear_path else None
+        self.out = Linear(widths[-1], n_outputs)
+        self.linear = Linear(widths[0], n_outputs, bias=False) if linear_path else None
 
     def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         x = self.out(self.mlp(z, generator))
@@ -261,7 +262,7 @@ class Decoder(nn.Module):
         return h if self.linear is None else torch.cat([h, z], dim=1)
 
     def readout(self) -> Tensor:
-        """The linear map that the decoder ends in, (n_features, width)."""
+        """The linear map that the decoder ends in, (n_outputs, width)."""
         if self.linear is None:
             return self.out.weight
         return torch.cat([self.out.weight, self.linear.weight], dim=1)
@@ -273,6 +274,10 @@ class Autoencoder(nn.Module):
     Parameters
     ----------
     n_features, latent_dim : int
+        Columns of X, units of the code.
+    n_inputs, n_outputs : int, optional
+        Columns that the encoder sees, and those that the decoder gives; by default
+        ``n_features`` both.
     hidden_dims : sequence of int
         Widths of the encoder's blocks; the decoder has them in reverse. Empty: linear.
     activation : {"gelu", "silu", "relu", "leaky_relu", "swiglu"}
@@ -281,8 +286,8 @@ class Autoencoder(nn.Module):
     linear_path : bool
         A linear map beside each network. The networks' last layers then start at zero
         and the linear maps wait for :meth:`set_linear_path`.
-    seed : int
-        Seed of the initial weights.
+    seed : int or None
+        Seed of the initial weights; None leaves them unset, to be loaded.
     """
 
     encoder_type: type[Encoder] = Encoder
@@ -292,12 +297,14 @@ class Autoencoder(nn.Module):
         n_features: int,
         latent_dim: int,
         *,
+        n_inputs: int | None = None,
+        n_outputs: int | None = None,
         hidden_dims: Sequence[int] = (),
         activation: str = "gelu",
         use_batch_norm: bool = True,
         dropout_rate: float = 0.0,
         linear_path: bool = False,
-        seed: int = 0,
+        seed: int | None = 0,
     ) -> None:
         super().__init__()
         options = {
@@ -310,10 +317,12 @@ class Autoencoder(nn.Module):
         self.normalises_batches = bool(
             use_batch_norm and len(hidden_dims) and activation != "swiglu"
         )
-        widths = (n_features, *hidden_dims)
+        widths = (n_inputs or n_features, *hidden_dims)
         self.encoder = self.encoder_type(widths, latent_dim, **options)
-        self.decoder = Decoder((latent_dim, *hidden_dims[::-1]), n_features, **options)
-        self.reset_parameters(torch.Generator().manual_seed(seed))
+        decoder_widths = (latent_dim, *hidden_dims[::-1])
+        self.decoder = Decoder(decoder_widths, n_outputs or n_features, **options)
+        if seed is not None:
+            self.reset_parameters(torch.Generator().manual_seed(seed))
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
@@ -330,6 +339,11 @@ class Autoencoder(nn.Module):
                 for name, parameter in part.named_parameters():
                     if not name.startswith("mlp."):
                         nn.init.zeros_(parameter)
+
+    @torch.no_grad()
+    def set_output_bias(self, bias: Tensor) -> None:
+        """Set what the decoder gives for no code at all, (n_outputs,)."""
+        self.decoder.out.bias.copy_(bias)
 
     @torch.no_grad()
     def set_linear_path(self, encode: Tensor, decode: Tensor) -> None:
@@ -349,20 +363,20 @@ class Autoencoder(nn.Module):
         decoder_linear.weight[:, : len(encode)] = decode
 
     def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
-        """Codes (n, latent_dim) of rows (n, n_features)."""
+        """Codes (n, latent_dim) of inputs (n, n_inputs)."""
         return self.encoder(x, generator)
 
     def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Reconstruction (n, n_features) of codes (n, latent_dim)."""
+        """Raw outputs (n, n_outputs) for codes (n, latent_dim)."""
         return self.decoder(z, generator)
 
     def forward(self, x: Batch) -> Tensor:
-        """Reconstruction of rows from their codes."""
+        """Raw outputs (n, n_outputs) for the codes of inputs (n, n_inputs)."""
         return self.decode(self.code(x))
 
 
 class VAE(Autoencoder):
-    """Variational autoencoder with a Gaussian posterior and a Gaussian decoder.
+    """Variational autoencoder with a Gaussian posterior.
 
     Its code of a row is the posterior mean. Parameters as for :class:`Autoencoder`.
     """
@@ -388,7 +402,7 @@ class VAE(Autoencoder):
         raw[: len(log_var)] = opened.clamp(max=AT_PRIOR)
 
     def encode(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
-        """Posterior of rows (n, n_features)."""
+        """Posterior of inputs (n, n_inputs)."""
         return self.encoder(x, generator)
 
     def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:

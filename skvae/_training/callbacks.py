@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from skorch.callbacks import Callback
+
+from .skorch_parts import Callback
 
 PREFIX = "callbacks__"
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from .checkpoint import Checkpoint
-from .fit import Model, Settings
-from .net import EpochNet
+from .fitted import Fitted
+from .net import EpochNet, net_options
+from .settings import Settings
 
 APPLIED = "applied"
 REFUSED = "refused"
@@ -24,6 +25,8 @@ PARTIAL_FIT = {
     "use_batch_norm": REFUSED,
     "linear_path": REFUSED,
     "kld_weight": APPLIED,
+    "beta": APPLIED,
+    "background_weight": APPLIED,
     "free_bits": APPLIED,
     "whiten": APPLIED,
     "code_penalty": APPLIED,
@@ -69,7 +72,7 @@ def check_same_architecture(net: EpochNet, settings: Settings) -> None:
         If a parameter that decides on it has changed.
     """
     fitted = net.get_params_for("module")
-    changed = [n for n, value in settings.module.items() if fitted[n] != value]
+    changed = [n for n, value in settings.network.items() if fitted[n] != value]
     if changed:
         raise ValueError(
             f"{', '.join(changed)} changed since the last fit, and training cannot go "
@@ -79,21 +82,22 @@ def check_same_architecture(net: EpochNet, settings: Settings) -> None:
 
 
 @contextmanager
-def going_on(model: Model, settings: Settings) -> Iterator[None]:
+def going_on(fit: Fitted, settings: Settings) -> Iterator[None]:
     """Train a net on with the parameters of today; as it was if that fails."""
-    net = model.net
-    parts = Checkpoint(net.module_, net.criterion_, net.optimizer_)
+    net, state = fit.net, fit.state
+    parts = Checkpoint(state, net.optimizer_)
     attributes = {name: getattr(net, name) for name in _REPLACED}
-    n_epochs = len(net.history)
+    record, n_epochs = state.record, len(net.history)
     try:
         _update(net, settings)
-        settings.strategy.update_hyperparameters(net, model.scale)
+        settings.strategy.update_hyperparameters(net.module_, net.criterion_)
         yield
     except BaseException:
         _move(net, attributes["device"])
         for name, value in attributes.items():
             setattr(net, name, value)
         parts.restore()
+        state.record = record
         del net.history[n_epochs:]
         raise
 
@@ -107,19 +111,13 @@ def _update(net: EpochNet, settings: Settings) -> None:
 
     The learning rate, above all: a schedule of the last fit has run it down to 0.
     """
-    if str(settings.device) != net.device:
-        _move(net, str(settings.device))
-    if list(net.callbacks) != list(settings.callbacks):
-        net.callbacks = list(settings.callbacks)
+    options = net_options(settings)
+    _move(net, options.pop("device"))
+    callbacks = options.pop("callbacks")
+    if list(net.callbacks) != callbacks:
+        net.callbacks = callbacks
         net.initialize_callbacks()
-    net.set_params(
-        lr=settings.lr,
-        optimizer__weight_decay=settings.weight_decay,
-        batch_size=settings.batch_size,
-        gradient_clip_val=settings.gradient_clip_val,
-        precision=settings.precision,
-        verbose=settings.verbose,
-    )
+    net.set_params(**options)
 
 
 def _move(net: Any, device: str) -> None:

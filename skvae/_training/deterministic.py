@@ -8,19 +8,20 @@ import numpy as np
 import torch
 
 from .._data.dataset import TableDataset
+from .._likelihoods.base import Likelihood
 from .._linear.components import Components
 from .._linear.linear_vae import LinearMap
 from .._nn.autoencoder import Autoencoder
 from .._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
-from .._objectives.criteria import PenalisedError
-from .fit import Model
+from .._objectives.penalised_error import PenalisedError
+from .state import FittedState
 
 
 @dataclass(frozen=True)
 class Deterministic:
-    """A ``TrainingStrategy`` (see ``_training``). Weights are in units of X.
+    """A ``TrainingStrategy``. Weights are in units of X.
 
-    A net that works on scaled rows has codes in scaled units, too; ``transform``
+    A network that works on scaled rows has codes in scaled units, too; ``transform``
     multiplies them with the scale, and that is what the penalties mean.
     """
 
@@ -29,54 +30,57 @@ class Deterministic:
     decoder_penalty: str | None = None
     decoder_penalty_weight: float = 0.0
 
-    module: ClassVar = Autoencoder
+    network: ClassVar = Autoencoder
     criterion: ClassVar = PenalisedError
-    has_likelihood: ClassVar[bool] = False
     settled_at: ClassVar[float] = 0.0
 
-    def criterion_params(self, n_features: int, scale: float) -> dict:
+    def criterion_params(self, likelihood: Likelihood) -> dict:
         return {
-            "n_features": n_features,
             "code_penalty": self.code_penalty,
             "decoder_penalty": self.decoder_penalty,
-            **self._weights(n_features, scale),
+            **self._weights(likelihood),
         }
 
-    def update_hyperparameters(self, net, scale: float) -> None:
-        criterion = net.criterion_
+    def update_hyperparameters(
+        self, network: Autoencoder, criterion: PenalisedError
+    ) -> None:
         criterion.code_penalty = self.code_penalty
         criterion.decoder_penalty = self.decoder_penalty
-        for name, weight in self._weights(criterion.n_features, scale).items():
+        for name, weight in self._weights(criterion.likelihood).items():
             setattr(criterion, name, weight)
 
-    def linear_model(self, components: Components, scale: float) -> LinearMap:
+    def begins_linear(self, likelihood: type[Likelihood]) -> bool:
+        return True
+
+    def pca_init(self, components: Components, likelihood: Likelihood) -> LinearMap:
         return LinearMap(components.eigenvectors, components.eigenvectors.T)
 
-    def n_active(self, start: LinearMap) -> int:
-        return len(start.encode)
+    def n_active(self, pca_init: LinearMap) -> int:
+        return len(pca_init.encode)
 
-    def set_start(self, net, start: LinearMap) -> None:
-        net.module_.set_linear_path(
-            *(
-                torch.as_tensor(part, dtype=torch.float32, device=net.device)
-                for part in start
-            )
+    def set_pca_init(self, state: FittedState, pca_init: LinearMap) -> None:
+        encode, decode = (
+            torch.as_tensor(part, dtype=torch.float32, device="cpu")
+            for part in pca_init
         )
+        state.network.set_linear_path(encode, decode)
 
-    def for_new_rows(self, start: LinearMap, rows: TableDataset) -> LinearMap:
-        return start
+    def calibrate_pca_init(self, pca_init: LinearMap, rows: TableDataset) -> None:
+        pass
 
     def calibrate(
         self,
-        model: Model,
+        state: FittedState,
         rows: TableDataset,
         held_out: TableDataset | None,
-        start: LinearMap | None,
+        pca_init: LinearMap | None,
     ) -> None:
-        model.code_scale = np.full(model.net.module_.latent_dim, model.scale)
+        scale = state.likelihood.scale
+        state.code_scale = np.full(state.network.latent_dim, scale)
 
-    def _weights(self, n_features: int, scale: float) -> dict[str, float]:
-        """In scaled units: the loss is divided by the square of the scale."""
+    def _weights(self, likelihood: Likelihood) -> dict[str, float]:
+        """In model units: the loss is divided by the square of the scale."""
+        scale = likelihood.scale
         # A squared length shrinks as the loss does, an absolute one by its root.
         code = 1.0 if self.code_penalty == "l2" else scale
         return {
@@ -97,28 +101,29 @@ class Sparse(Deterministic):
     latent_dim: int = 1
     relative: bool = False
 
-    module: ClassVar = ThresholdedAutoencoder
+    network: ClassVar = ThresholdedAutoencoder
 
-    def update_hyperparameters(self, net, scale: float) -> None:
-        super().update_hyperparameters(net, scale)
-        criterion = net.criterion_
+    def update_hyperparameters(
+        self, network: Autoencoder, criterion: PenalisedError
+    ) -> None:
+        assert isinstance(network, ThresholdedAutoencoder)
+        super().update_hyperparameters(network, criterion)
         threshold = 0.0
         if criterion.thresholds:
-            threshold = threshold_of_weight(criterion.reg_weight, criterion.n_features)
-        net.module_.threshold.fill_(threshold)
+            n_features = criterion.likelihood.n_features
+            threshold = threshold_of_weight(criterion.reg_weight, n_features)
+        network.threshold.fill_(threshold)
 
     def weight_in_units_of_X(self, n_features: int, scale: float) -> float:
         """The weight of the absolute code."""
         if not self.relative:
             return self.reg_weight
-        # The codes have the variance D between them, in scaled units.
+        # The codes have the variance D between them, in model units.
         size = math.sqrt(n_features / self.latent_dim)
         usual = 2.0 * USUAL_THRESHOLD * size / n_features
         return self.reg_weight * usual * scale
 
-    def _weights(self, n_features: int, scale: float) -> dict[str, float]:
-        weight = self.weight_in_units_of_X(n_features, scale)
-        return {
-            **super()._weights(n_features, scale),
-            "reg_weight": weight / scale,
-        }
+    def _weights(self, likelihood: Likelihood) -> dict[str, float]:
+        scale = likelihood.scale
+        weight = self.weight_in_units_of_X(likelihood.n_features, scale)
+        return {**super()._weights(likelihood), "reg_weight": weight / scale}

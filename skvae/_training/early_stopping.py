@@ -1,8 +1,7 @@
 """Keep the epoch that is best on held-out rows; stop when none has come for long."""
 
-from skorch.callbacks import Callback
-
 from .checkpoint import Checkpoint
+from .skorch_parts import Callback
 
 
 class StopTraining(Exception):

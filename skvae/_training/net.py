@@ -13,23 +13,21 @@ import dis
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from skorch import NeuralNet
-from skorch.callbacks import Callback, LRScheduler, PrintLog
-from skorch.helper import predefined_split
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from .._data.dataset import TableDataset
-from .._engine.cuda_graph import WORTHWHILE, can_record
-from .._engine.stepper import Stepper, held_out_terms
+from .._engine.stepper import Stepper
 from .._kernels.threads import threads_for
 from .._nn.autoencoder import PRECISION, Autoencoder
-from .._objectives.criteria import Criterion, scalar
+from .._objectives.criterion import Criterion, scalar
 from .._utils.seeds import Seeds
 from .early_stopping import StopTraining
+from .settings import Settings
+from .skorch_parts import Callback, LRScheduler, NeuralNet, PrintLog, predefined_split
 
 _PARTS = ("module_", "criterion_", "optimizer_")
 _VALIDATION_SEED = 1_312_611_4
@@ -48,7 +46,7 @@ class WholeEpoch:
             yield from DataLoader(self._rows, batch_size=self._batch_size)
 
 
-class Run(NamedTuple):
+class TrainingRun(NamedTuple):
     """The order of the rows in a training run, its steps, and its length.
 
     ``n_epochs`` is None where there is no end to make progress to; ``parts`` are what
@@ -92,24 +90,22 @@ class EpochNet(NeuralNet):
     """skorch net whose ``train_step`` trains one epoch.
 
     Parameters beyond skorch's: ``gradient_clip_val`` (norm of the gradient, float or
-    None), ``precision`` ("float32" or "bf16", of a step's products) and ``data_scale``,
-    the number that X was divided by. The history is in the units of X. ``run_`` is
-    there while :func:`train` runs.
+    None) and ``precision`` ("float32" or "bf16", of a step's products). The history is
+    in the units of X. ``run_`` is there while :func:`train` runs.
     """
 
-    run_: Run
+    run_: TrainingRun
+    n_steps_ = 0
 
     def __init__(
         self,
         *args,
         gradient_clip_val=None,
         precision="float32",
-        data_scale=1.0,
         **kwargs,
     ):
         self.gradient_clip_val = gradient_clip_val
         self.precision = precision
-        self.data_scale = data_scale
         super().__init__(*args, **kwargs)
 
     # -- skorch's extension points -----------------------------------------------------
@@ -129,23 +125,21 @@ class EpochNet(NeuralNet):
         )
         terms_of_steps, sizes = [], []
         minibatches = rows.shuffled(self.batch_size, self.run_.order, min_rows)
-        for number, x in enumerate(minibatches):
+        for number, batch in enumerate(minibatches):
             self.criterion_.set_progress(self.run_.progress(epoch, number, n_steps))
-            terms = step(x)
-            terms_of_steps.append(terms)
-            sizes.append(len(x) / len(rows))
-        self.n_steps_ = getattr(self, "n_steps_", 0) + n_steps
+            terms_of_steps.append(step(batch))
+            sizes.append(len(batch) / len(rows))
+        self.n_steps_ += n_steps
         # The loss is of the weights before the last update: look at them, too.
-        checksum = nn.utils.get_total_norm(
-            [p.detach() for p in self.module_.parameters()]
-        )
+        learnt = [*self.module_.parameters(), *self.criterion_.parameters()]
+        checksum = nn.utils.get_total_norm([p.detach() for p in learnt])
         terms = torch.tensor(
             sizes, dtype=torch.float32, device=self.device
         ) @ torch.stack(terms_of_steps)
         summary = torch.stack([*terms, self.criterion_(terms), checksum])
         *values, loss, checked = summary.tolist()
         loss = self._record("train", values, loss)
-        for name, value in self.criterion_.recorded(self.data_scale).items():
+        for name, value in self.criterion_.recorded_weights().items():
             self.history.record(name, value)
         self._check_finite(loss + checked, "training")
         return {"loss": scalar(loss), "y_pred": None}
@@ -157,8 +151,8 @@ class EpochNet(NeuralNet):
         loss = self._record("valid", result.terms, result.loss)
         self._check_finite(loss, "validation")
         if result.elbo is not None:
-            units = rows.n_features * math.log(self.data_scale)
-            self.history.record("valid_elbo", result.elbo - units)
+            log_det = self.criterion_.likelihood.log_det()
+            self.history.record("valid_elbo", result.elbo + log_det)
         self.history.record("valid_objective", result.objective)
         return {"loss": scalar(loss), "y_pred": None}
 
@@ -200,7 +194,7 @@ class EpochNet(NeuralNet):
         Rows in the module's units, ``(X - mean_) / scale_``, of any precision.
         """
         if isinstance(x, TableDataset):
-            return torch.cat([self.module_(part) for part in x.batches()])
+            return torch.cat([self.module_(part.inputs) for part in x.batches()])
         if isinstance(x, Tensor):
             x = x.to(PRECISION)
         return super().infer(x, **fit_params)
@@ -245,7 +239,7 @@ class EpochNet(NeuralNet):
         """Losses on held-out rows, at the full weights."""
         self._set_training(False)
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
-        terms = held_out_terms(self.module_, self.criterion_, rows, generator)
+        terms = self._held_out_terms(rows, generator)
         return Validation(
             terms=terms.tolist(),
             loss=self.criterion_.full_loss(terms).item(),
@@ -253,12 +247,27 @@ class EpochNet(NeuralNet):
             objective=self.criterion_.objective(terms),
         )
 
+    @torch.no_grad()
+    def _held_out_terms(
+        self, rows: TableDataset, generator: torch.Generator
+    ) -> torch.Tensor:
+        criterion = self.criterion_
+        total = torch.zeros(
+            len(criterion.loss_terms), dtype=torch.float32, device=self.device
+        )
+        for batch in rows.batches():
+            terms = criterion.held_out_terms(self.module_, batch.dense(), generator)
+            total += len(batch) * terms
+        return total / len(rows)
+
     def _record(self, prefix: str, terms: Sequence[float], loss: float) -> float:
         """Record the terms in the units of X; returns the loss in them."""
-        named = zip(self.criterion_.powers.items(), terms, strict=True)
-        for (name, power), value in named:
-            self.history.record(f"{prefix}_{name}", value * self.data_scale**power)
-        return loss * self.data_scale**2
+        criterion = self.criterion_
+        scale = criterion.likelihood.scale
+        for term, value in zip(criterion.loss_terms, terms, strict=True):
+            in_units_of_X = value * scale**term.unit_exponent
+            self.history.record(f"{prefix}_{term.name}", in_units_of_X)
+        return loss * scale**criterion.recon_term.unit_exponent
 
     def _check_parts(self) -> None:
         """Steps would go on training what a callback has put something else for."""
@@ -313,44 +322,45 @@ def _raised_by_statement(error: BaseException) -> bool:
     return dis.opname[bytecode[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
+def net_options(settings: Settings) -> dict[str, Any]:
+    """Parameters of a net, by skorch's names, that may change between calls."""
+    return {
+        "lr": settings.lr,
+        "optimizer__weight_decay": settings.weight_decay,
+        "batch_size": settings.batch_size,
+        "gradient_clip_val": settings.gradient_clip_val,
+        "precision": settings.precision,
+        "verbose": settings.verbose,
+        "device": str(settings.device),
+        "callbacks": list(settings.callbacks),
+    }
+
+
 def build_net(
     *,
-    module: type[Autoencoder],
-    module_params: dict,
+    network: type[Autoencoder],
+    network_params: dict,
     criterion: type[Criterion],
     criterion_params: dict,
-    data_scale: float,
-    lr: float,
-    weight_decay: float,
-    batch_size: int,
-    gradient_clip_val: float | None,
-    device: torch.device,
-    precision: str,
-    verbose: int,
-    callbacks: Sequence,
+    options: dict[str, Any],
 ) -> EpochNet:
-    """An initialised net. Parameters of the criterion are in scaled units."""
+    """An initialised net. Parameters of the criterion are in model units.
+
+    ``options`` are as :func:`net_options` has them.
+    """
     net = EpochNet(
-        module=module,
-        **{f"module__{name}": value for name, value in module_params.items()},
+        module=network,
+        **{f"module__{name}": value for name, value in network_params.items()},
         criterion=criterion,
         **{f"criterion__{name}": value for name, value in criterion_params.items()},
         optimizer=torch.optim.AdamW,
-        optimizer__weight_decay=weight_decay,
         optimizer__fused=True,
-        lr=lr,
-        batch_size=batch_size,
-        gradient_clip_val=gradient_clip_val,
-        precision=precision,
-        data_scale=data_scale,
         iterator_train=WholeEpoch,
         iterator_valid=WholeEpoch,
         train_split=None,
-        callbacks=list(callbacks),
         # Reconstructions of an epoch are not kept: a scoring callback predicts anew.
         use_caching=False,
-        device=str(device),
-        verbose=verbose,
+        **options,
     )
     # Modules draw their weights on the CPU, whatever torch's default device.
     with torch.device("cpu"):
@@ -388,7 +398,6 @@ def train(
     )
     net.train_split = None if valid is None else predefined_split(valid)
     noise = seeds.torch_generator(seeds.noise, net.device)
-    n_steps = epochs * rows.n_batches(net.batch_size)
     steps = Stepper(
         net.module_,
         net.criterion_,
@@ -396,11 +405,11 @@ def train(
         noise,
         max_norm=net.gradient_clip_val,
         precision=net.precision,
-        recorded=can_record(noise.device) and n_steps >= WORTHWHILE,
+        n_steps=epochs * rows.n_batches(net.batch_size),
     )
     order = seeds.torch_generator(seeds.order)
     parts = tuple(getattr(net, name) for name in _PARTS)
-    net.run_ = Run(order, steps, None if endless else epochs, parts)
+    net.run_ = TrainingRun(order, steps, None if endless else epochs, parts)
     try:
         n_rows = min(net.batch_size, len(rows))
         with threads_for(net.module_, n_rows, trains=True):

@@ -4,118 +4,106 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-import torch
-
 from .._data.dataset import TableDataset
 from .._evaluation.calibration import (
-    codes_of_module,
-    gain_of_module,
-    noise_of_linear,
-    noise_of_module,
+    CALIBRATION_ROWS,
+    calibrate,
+    gain_of_network,
+    look_at_codes,
+    some,
 )
+from .._likelihoods.base import Likelihood, LinearModel
 from .._linear.components import Components
-from .._linear.linear_vae import (
-    LinearVAE,
-    linear_vae,
-    prediction_error,
-    residual_variance,
-)
 from .._nn.autoencoder import VAE
-from .._objectives.criteria import NOISE_FLOOR, WeightedELBO
-from .._objectives.elbo import noise_of_weight
 from .._objectives.schedules import constant
-from .fit import Model
+from .._objectives.weighted_elbo import WeightedELBO
+from .state import FittedState
 
 
 @dataclass(frozen=True)
 class Variational:
-    """A ``TrainingStrategy`` (see ``_training``).
+    """A ``TrainingStrategy``.
 
-    ``kld_weight`` is in units of X; None means that the noise variance is fitted.
-    ``settled_at`` is the progress from which on the schedule gives the full weight.
+    ``kld_weight`` is in units of X; None means that it is ``beta`` times that of
+    maximum likelihood. ``settled_at`` is the progress from which on the schedule gives
+    the full weight.
     """
 
     kld_weight: float | None
+    beta: float = 1.0
     schedule: Callable[[float], float] = constant
     settled_at: float = 0.0
     free_bits: float = 0.0
+    background_weight: float = 0.01
 
-    module: ClassVar = VAE
+    network: ClassVar = VAE
     criterion: ClassVar = WeightedELBO
-    has_likelihood: ClassVar[bool] = True
 
-    def criterion_params(self, n_features: int, scale: float) -> dict:
+    def criterion_params(self, likelihood: Likelihood) -> dict:
         return {
-            "n_features": n_features,
-            "kld_weight": self._scaled(scale),
+            "kld_weight": self._scaled(likelihood),
+            "beta": self.beta,
             "free_bits": self.free_bits,
         }
 
-    def update_hyperparameters(self, net, scale: float) -> None:
-        criterion = net.criterion_
+    def update_hyperparameters(self, network: VAE, criterion: WeightedELBO) -> None:
         criterion.fitted = self.kld_weight is None
+        criterion.beta = self.beta
         criterion.schedule = self.schedule
         criterion.free_bits = self.free_bits
-        weight = self._scaled(scale)
+        weight = self._scaled(criterion.likelihood)
         if weight is not None:
             criterion.fixed_weight.fill_(weight)
 
-    def linear_model(self, components: Components, scale: float) -> LinearVAE:
-        eigenvalues, eigenvectors, total = components
-        n_features = eigenvectors.shape[1]
-        weight = self._scaled(scale)
-        if weight is None:
-            noise = residual_variance(total, eigenvalues, n_features, NOISE_FLOOR)
-        else:
-            noise = max(noise_of_weight(weight, n_features), NOISE_FLOOR)
-        return linear_vae(eigenvalues, eigenvectors, noise)
+    def begins_linear(self, likelihood: type[Likelihood]) -> bool:
+        return likelihood.has_linear_model
 
-    def n_active(self, start: LinearVAE) -> int:
-        return int(np.count_nonzero(start.log_var))
+    def pca_init(self, components: Components, likelihood: Likelihood) -> LinearModel:
+        weight = self._scaled(likelihood)
+        return likelihood.linear_model(components, weight, self.beta)
 
-    def set_start(self, net, start: LinearVAE) -> None:
-        encode, log_var, decode = (
-            torch.as_tensor(part, dtype=torch.float32, device=net.device)
-            for part in start[:3]
-        )
-        net.module_.set_linear_path(encode, decode)
-        net.module_.set_posterior_variance(log_var)
-        net.criterion_.noise_variance.fill_(start.noise_variance)
+    def n_active(self, pca_init: LinearModel) -> int:
+        return pca_init.n_active
 
-    def for_new_rows(self, start: LinearVAE, rows: TableDataset) -> LinearVAE:
-        """Its noise variance is fitted to ``rows``, and raised to that of others.
+    def set_pca_init(self, state: FittedState, pca_init: LinearModel) -> None:
+        network = state.network
+        assert isinstance(network, VAE)
+        encode, log_var, decode = pca_init.maps()
+        network.set_linear_path(encode, decode)
+        network.set_posterior_variance(log_var)
+        state.likelihood.start_from(pca_init)
+        state.set_linear_model(pca_init)
 
-        With a weight given, the noise it starts from is what the weight stands for.
-        """
-        noise = start.noise_variance
-        if self.kld_weight is not None:
-            noise = noise_of_linear(start, rows)
-        factor = prediction_error(self.n_active(start), len(rows))
-        return start._replace(noise_variance=noise * factor)
+    def calibrate_pca_init(self, pca_init: LinearModel, rows: TableDataset) -> None:
+        pca_init.calibrate(some(rows, CALIBRATION_ROWS).target, len(rows))
 
     def calibrate(
         self,
-        model: Model,
+        state: FittedState,
         rows: TableDataset,
         held_out: TableDataset | None,
-        start: LinearVAE | None,
+        pca_init: LinearModel | None,
     ) -> None:
-        """Noise variance from held-out rows, or else as training left it."""
-        net = model.net
-        if start is not None and model.best_epoch == 0:
-            noise = start.noise_variance
+        """From held-out rows, or else as training left it."""
+        network, likelihood = state.network, state.likelihood
+        assert isinstance(network, VAE)
+        left_it = state.record.best_epoch > 0
+        if pca_init is not None:
+            state.set_linear_model(pca_init, is_background=left_it)
+        if pca_init is not None and not left_it:
+            likelihood.calibrate_as(pca_init)
         elif held_out is not None:
-            noise = noise_of_module(net.module_, held_out)
+            calibrate(network, likelihood, held_out)
         else:
-            noise = net.criterion_.noise_variance.item()
-        if start is not None and model.best_epoch > 0:
-            model.start = start
-        model.noise_variance = noise * model.scale**2
+            likelihood.keep_running_stats()
         # Streaming, which holds nothing out, does not warn: it need not look.
+        state.codes = None
         if held_out is not None:
-            model.codes = codes_of_module(net.module_, rows, noise)
-        model.code_scale = gain_of_module(net.module_, rows) * model.scale
+            state.codes = look_at_codes(network, likelihood, rows)
+        state.code_scale = gain_of_network(network, likelihood, rows)
 
-    def _scaled(self, scale: float) -> float | None:
-        return None if self.kld_weight is None else self.kld_weight / scale**2
+    def _scaled(self, likelihood: Likelihood) -> float | None:
+        """The weight in model units."""
+        if self.kld_weight is None:
+            return None
+        return self.kld_weight / likelihood.scale**likelihood.loss_exponent

@@ -45,11 +45,25 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return resolved
 
 
+def device_or_cpu(device: str) -> str:
+    """A device that a model was fitted on, or the CPU where it is not here."""
+    try:
+        resolve_device(device)
+    except ValueError:
+        return "cpu"
+    return device
+
+
 def inference_dtype(X_dtype, device: torch.device) -> torch.dtype:
     """float64 in, float64 out where the device can; float32 otherwise."""
     if X_dtype == "float64" and device.type != "mps":
         return torch.float64
     return torch.float32
+
+
+def in_float64(x: torch.Tensor) -> torch.Tensor:
+    """A tensor in float64, where its device has that; otherwise on the CPU."""
+    return x.cpu().double() if x.device.type == "mps" else x.double()
 
 
 def fits(n_bytes: int, device: torch.device) -> bool:

@@ -35,6 +35,7 @@ class Seeds:
     """
 
     def __init__(self, entropy: int, call: int = 0) -> None:
+        self.entropy, self.call = entropy, call
         children = np.random.SeedSequence(entropy, spawn_key=(call,)).spawn(6)
         seeds = [int(child.generate_state(1, np.uint32)[0]) for child in children]
         self.weights, self.order, self.noise, self.split, self.components = seeds[:5]

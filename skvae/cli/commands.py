@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pickle import UnpicklingError
 
 import joblib
 import numpy as np
@@ -310,13 +311,27 @@ def _transform(args) -> None:
     print(f"wrote {args.out} ({codes.shape[0]} x {codes.shape[1]})")
 
 
+def _is_of_another_version(error: Exception) -> bool:
+    """Whether a file names what skvae has had, or will have, and has not now."""
+    moved = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(
+        "skvae."
+    )
+    return moved or (
+        isinstance(error, UnpicklingError | AttributeError | ValueError)
+        and "skvae" in str(error)
+    )
+
+
 def _load(path: str):
     try:
         model = joblib.load(path)
     except FileNotFoundError as error:
         raise TableError(f"{path}: no such file") from error
     except Exception as error:
-        raise TableError(f"{path}: not a model that skvae saved") from error
+        reason = "not a model that skvae saved"
+        if _is_of_another_version(error):
+            reason = "another version of skvae saved this model; fit it anew"
+        raise TableError(f"{path}: {reason}") from error
     if not hasattr(model, "transform"):
         raise TableError(f"{path}: not a model that skvae saved")
     return model

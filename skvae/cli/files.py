@@ -9,12 +9,12 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
+from .._utils.optional import optional_import
 from .frames import SEPARATORS, read_delimited, read_parquet
 from .table import (
     Table,
     TableError,
     ending,
-    optional_import,
     refuse_repeated,
     some,
 )
@@ -26,7 +26,6 @@ __all__ = [
     "TableError",
     "check_writable",
     "make_empty_folder",
-    "optional_import",
     "read_table",
     "write_table",
 ]

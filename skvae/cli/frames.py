@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .table import Table, TableError, ending, optional_import, refuse_repeated, some
+from .._utils.optional import optional_import
+from .table import Table, TableError, ending, refuse_repeated, some
 
 # What separates fields where nobody says.
 SEPARATORS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}

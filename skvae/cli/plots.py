@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
-from .table import optional_import
+from .._utils.optional import optional_import
 
 DOTS = {"s": 7, "alpha": 0.7, "linewidths": 0}
 # More classes than colours that can be told apart.

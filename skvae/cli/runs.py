@@ -22,9 +22,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, gen_batches
 
-from .. import VAETransformer
 from .._data.dataset import chunk_rows
-from ..metrics import _final, active_units, log_likelihood_scorer
+from ..metrics import _final, log_likelihood_scorer
+from ..vae import VAETransformer
 
 CONFIG = "config.json"
 MODEL = "model.joblib"
@@ -46,7 +46,7 @@ class RunError(ValueError):
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """What a finished run left; ``model.joblib``, which can run code, stays shut.
 
     Attributes
@@ -340,13 +340,12 @@ def _likelihood(final, rows) -> dict[str, float | int | None]:
     """What only a model with a likelihood has."""
     if not isinstance(final, VAETransformer):
         return dict.fromkeys(("elbo", "iw_bound", "rate", "active_units"))
-    # The public measures would each decode all points of the cubature anew.
-    distortion, rate = final._terms(rows)
+    found = final._evaluate(rows)
     return {
-        "elbo": -float((distortion + rate).mean()),
+        "elbo": float(found.elbo.mean()),
         "iw_bound": float(log_likelihood_scorer(final, rows)),
-        "rate": float(rate.mean()),
-        "active_units": int(active_units(final, rows)),
+        "rate": float(found.rate.mean()),
+        "active_units": found.active_units,
     }
 
 
@@ -396,7 +395,7 @@ def find_runs(root) -> list[Path]:
     return sorted(found)
 
 
-def read_run(directory) -> Run:
+def read_run(directory) -> FinishedRun:
     """Read a finished run.
 
     Raises
@@ -413,7 +412,7 @@ def read_run(directory) -> Run:
     missing = [n for n in FILES if n != ERROR and not (directory / n).is_file()]
     if missing:
         raise RunError(f"no {', '.join(missing)}")
-    return Run(
+    return FinishedRun(
         directory,
         _read_json(directory / CONFIG),
         _read_metrics(directory / METRICS),

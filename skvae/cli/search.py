@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing
 
 from .._utils.device import resolve_device
 from ..inspection import suggest_kld_weights
-from ..metrics import _vae, active_units, pca_scorer
+from ..metrics import _vae, pca_scorer
 from ..vae import VAETransformer
 from .pipeline import make_model, scaler
 from .progress import advance, progress_bar
@@ -42,14 +42,13 @@ class ReportScorer:
         self.progress = progress
 
     def __call__(self, estimator, X, y=None) -> dict[str, float]:
-        # Once through the pipeline and the cubature, not once a measure.
         estimator, X = _vae(estimator, X)
-        d, r = estimator._terms(X)
+        found = estimator._evaluate(X)
         scores = {
-            "elbo": -float((d + r).mean()),
-            "distortion": float(d.mean()),
-            "rate": float(r.mean()),
-            "active": float(active_units(estimator, X)),
+            "elbo": float(found.elbo.mean()),
+            "distortion": float(found.distortion.mean()),
+            "rate": float(found.rate.mean()),
+            "active": float(found.active_units),
         }
         advance(self.progress)
         return scores

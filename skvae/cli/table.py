@@ -26,18 +26,6 @@ class Table(NamedTuple):
     left_out: tuple[str, ...] = ()
 
 
-def optional_import(module: str, extra: str):
-    """Import an optional dependency, or say which extra brings it."""
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TableError(
-            f"this needs {module}: pip install 'skvae[{extra}]'"
-        ) from error
-
-
 def ending(path) -> str:
     """The ending of a file's name in lower case; that before .gz belongs to it."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]

@@ -1,0 +1,173 @@
+"""One pass of rows through a fitted model: all that scores and measures are made of.
+
+Scorers, ``metrics``, ``diagnose``, the search and the command line's runs share it, so
+that what they say of a fit adds up, and a row is encoded and decoded once.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._data.dataset import Minibatch
+from .._likelihoods.base import Likelihood, LinearModel
+from .._nn.autoencoder import VAE
+from .._nn.posterior import Posterior, kl_to_standard_normal
+from .._objectives.elbo import RowTerms, choice_of_model, mixed
+from .._utils.device import in_float64
+from .bounds import cubature, importance_weighted_bound
+from .verdicts import ACTIVE_VARIANCE
+
+
+class Evaluation(NamedTuple):
+    """What a model makes of rows: arrays in float64, in nats and in units of X.
+
+    Attributes
+    ----------
+    distortion : ndarray of shape (n,)
+        ``-E_q ln p(x | z)`` of the density that is scored.
+    choice : ndarray of shape (n,)
+        KL of the choice between the network and the background, 0 without one.
+    kl : ndarray of shape (n, latent_dim)
+        KL of every unit's posterior.
+    background : ndarray of shape (n,)
+        The background's share in the explanation of the row, in [0, 1].
+    network_distortion : ndarray of shape (n,)
+        As ``distortion``, of the network alone.
+    mean, log_var : ndarray of shape (n, latent_dim)
+        The network's posteriors.
+    """
+
+    distortion: np.ndarray
+    choice: np.ndarray
+    kl: np.ndarray
+    background: np.ndarray
+    network_distortion: np.ndarray
+    mean: np.ndarray
+    log_var: np.ndarray
+
+    @property
+    def rate(self) -> np.ndarray:
+        """KL of the posterior from the prior, (n,)."""
+        return self.choice + self.kl.sum(axis=1)
+
+    @property
+    def elbo(self) -> np.ndarray:
+        """(n,)."""
+        return -(self.distortion + self.rate)
+
+    @property
+    def active_units(self) -> int:
+        """Units whose posterior mean varies over the rows."""
+        return n_active(self.mean)
+
+
+def n_active(mean: np.ndarray, threshold: float = ACTIVE_VARIANCE) -> int:
+    """Units whose posterior mean (n, latent_dim) has a variance above a threshold."""
+    return int((mean.var(axis=0, dtype=np.float64) > threshold).sum())
+
+
+class Density:
+    """A network's density, mixed with that of a background model if there is one.
+
+    Parameters
+    ----------
+    network : VAE
+    likelihood : Likelihood
+        Calibrated.
+    background : LinearModel or None
+    background_weight : float
+        Prior probability of the background, in (0, 1); not used without one.
+    """
+
+    def __init__(
+        self,
+        network: VAE,
+        likelihood: Likelihood,
+        background: LinearModel | None = None,
+        background_weight: float = 0.0,
+    ) -> None:
+        self._network, self._likelihood = network, likelihood
+        self._background, self._weight = background, background_weight
+
+    def evaluate(self) -> Callable[[Minibatch], Tensor]:
+        """What measures a chunk: columns of an :class:`Evaluation`, side by side."""
+        points = cubature(self._network.latent_dim)
+        expected_nll = None
+
+        @torch.no_grad()
+        def measure(batch: Minibatch) -> Tensor:
+            nonlocal points, expected_nll
+            target = batch.target
+            if expected_nll is None:
+                points = points.to(target)
+                expected_nll = self._likelihood.expected_nll(
+                    self._network.decoder, points
+                )
+            posterior = self._network.encode(batch.inputs)
+            nll = in_float64(expected_nll(posterior, target, batch.mask))
+            kl = in_float64(kl_to_standard_normal(*posterior))
+            terms, share = self._mixed(RowTerms(nll, kl, torch.zeros_like(nll)), target)
+            firsts = torch.stack([terms.distortion, terms.choice, share, nll], dim=1)
+            moments = [in_float64(part) for part in posterior]
+            return torch.cat([firsts, terms.kl, *moments], dim=1)
+
+        return measure
+
+    def evaluation(self, columns: np.ndarray) -> Evaluation:
+        """The columns of all rows, taken apart, in the units of X."""
+        distortion, choice, share, nll = columns[:, :4].T
+        kl, mean, log_var = np.split(columns[:, 4:], 3, axis=1)
+        log_det = self._likelihood.log_det()
+        return Evaluation(
+            distortion - log_det, choice, kl, share, nll - log_det, mean, log_var
+        )
+
+    def _mixed(self, terms: RowTerms, target: Tensor) -> tuple[RowTerms, Tensor]:
+        if self._background is None:
+            return terms, torch.zeros_like(terms.distortion)
+        nll, kl = self._background.expected_nll_and_kl(target)
+        # Units beyond those that it has are at the prior.
+        kl = F.pad(kl, (0, terms.kl.shape[1] - kl.shape[1]))
+        others = RowTerms(nll, kl, torch.zeros_like(nll))
+        share, _ = choice_of_model(terms.elbo, others.elbo, self._weight)
+        return mixed(terms, others, self._weight), share
+
+    def log_likelihood(
+        self, n_samples: int, generator: torch.Generator
+    ) -> Callable[[Minibatch], Tensor]:
+        """What bounds ln p of a chunk's rows by importance sampling, nats of X.
+
+        Every row has draws of its own, so that their errors average out over rows.
+        """
+        log_det = self._likelihood.log_det()
+
+        def bounds(batch: Minibatch) -> Tensor:
+            shape = (len(batch), self._network.latent_dim)
+            noise = (
+                torch.randn(
+                    shape, generator=generator, dtype=torch.float32, device="cpu"
+                ).to(batch.target)
+                for _ in range(n_samples)
+            )
+            bound = importance_weighted_bound(
+                self._network, self._likelihood, batch, noise
+            )
+            if self._background is not None:
+                nll, kl = self._background.expected_nll_and_kl(batch.target)
+                background = -(nll + kl.sum(dim=1)) + math.log(self._weight)
+                bound = torch.logaddexp(bound + math.log1p(-self._weight), background)
+            return bound + log_det
+
+        return bounds
+
+    @torch.no_grad()
+    def mean_nll(self, batch: Minibatch, posterior: Posterior) -> float:
+        """``-E_q ln p(x | z)`` of the network for posteriors that may be others'."""
+        points = cubature(self._network.latent_dim).to(batch.target)
+        expected = self._likelihood.expected_nll(self._network.decoder, points)
+        return in_float64(expected(posterior, batch.target, batch.mask)).mean().item()

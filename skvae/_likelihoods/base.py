@@ -1,0 +1,328 @@
+"""The protocol of p(x | z): all that training, scores and samples know of the noise.
+
+A decoder gives ``raw`` outputs, (n, n_outputs), and a likelihood says what they mean.
+It also owns the way from rows of X to what the network sees, since one decides on the
+other. Three sets of units appear:
+
+- *X*: what the user has, of any float dtype;
+- *model units*: the ``target``, (n, n_features), which ``raw`` is compared to;
+- *inputs*: what the encoder sees, (n, n_inputs).
+
+A new likelihood is a class with :meth:`Likelihood.nll`, :meth:`Likelihood.mean` and
+:meth:`Likelihood.sample`; whatever else it overrides makes it faster or better.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._linear.components import Components
+from .._nn.autoencoder import Decoder, Posterior
+from .._utils.device import in_float64
+from .._utils.host import HostState
+
+
+class Affine(NamedTuple):
+    """Inputs that are ``(X - mean) / scale``; without a mean, zeros of X stay zeros."""
+
+    mean: np.ndarray | None
+    scale: float
+
+
+class LinearModel(HostState):
+    """A likelihood's own linear model: where training begins, and the background.
+
+    Everything is in model units. Codes have at most as many units as the network's.
+    """
+
+    @property
+    def n_units(self) -> int:
+        """Number of units, which is its size in a ``state_dict``."""
+        raise NotImplementedError
+
+    @property
+    def n_active(self) -> int:
+        """Number of units that it uses."""
+        raise NotImplementedError
+
+    def maps(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Encoder (k, D), log variances of the posterior (k,), decoder (D, k)."""
+        raise NotImplementedError
+
+    def calibrate(self, target: Tensor, n_rows: int) -> None:
+        """Make it hold for rows beyond these, of the ``n_rows`` that it was made of."""
+        raise NotImplementedError
+
+    def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """``-E_q ln p(x | z)`` (n,), float64, and KL of every unit (n, k), in nats."""
+        raise NotImplementedError
+
+    def sample(self, n: int, random_state: np.random.RandomState) -> Tensor:
+        """Rows (n, D) in model units, with noise."""
+        raise NotImplementedError
+
+    def log_likelihood(self, X, units: Affine | None) -> np.ndarray:
+        """ln p of rows of X, (n,), in nats, at its maximum for the training rows."""
+        raise NotImplementedError
+
+
+class ExpectedNLL(Protocol):
+    """``-E_q ln p(x | z)`` of rows with these posteriors, in nats: (n,), float64."""
+
+    def __call__(
+        self, posterior: Posterior, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+
+class Likelihood(nn.Module, ABC):
+    """p(x | z), independent over features.
+
+    Parameters
+    ----------
+    n_features : int
+        D, the number of columns of X.
+
+    Attributes
+    ----------
+    is_discrete : bool
+        Whether it is a probability mass: scores of a mass and of a density do not rank
+        together.
+    has_linear_model : bool
+        Whether :meth:`linear_model` gives one. Otherwise networks have no linear path.
+    loss_exponent : int
+        The power of ``scale`` that :meth:`loss` is in.
+    """
+
+    is_discrete: ClassVar[bool] = False
+    has_linear_model: ClassVar[bool] = False
+    _inverse_width: Tensor
+    loss_exponent: ClassVar[int] = 0
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.n_features = n_features
+        unit = torch.tensor(1.0 / n_features, dtype=torch.float32, device="cpu")
+        self.register_buffer("_inverse_width", unit, persistent=False)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of columns that the encoder sees."""
+        return self.n_features
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of raw outputs of the decoder."""
+        return self.n_features
+
+    # -- data --------------------------------------------------------------------------
+
+    @property
+    def scale(self) -> float:
+        """Units of X in a unit of the model, where that is one number; else 1."""
+        return 1.0
+
+    def fit_inputs(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        """Take the moments of the columns, (D,) each, float64, as units."""
+
+    def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        """Rows (n, D) of X, in their own precision, in model units.
+
+        ``out``, which may be ``x``, may be written to; ``x`` itself may not.
+        """
+        return x
+
+    def encode_inputs(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the encoder sees of rows in model units, (n, n_inputs)."""
+        return target
+
+    def input_affine(self) -> Affine | None:
+        """How inputs come from X, if it is so simple that sparse rows can stay sparse.
+
+        The default is right for a likelihood that leaves rows as they are.
+        """
+        return Affine(None, 1.0)
+
+    def log_det(self) -> float:
+        """``ln |d target / d x|``, nats per row: what takes densities to units of X."""
+        return 0.0
+
+    # -- the density -------------------------------------------------------------------
+
+    @abstractmethod
+    def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``-ln p(target | z)`` per row in nats with all constants.
+
+        Parameters
+        ----------
+        raw : tensor of shape (n, n_outputs)
+        target : tensor of shape (n, D)
+        mask : bool tensor of shape (n, D), optional
+            Where the target was observed; None is everywhere.
+
+        Returns
+        -------
+        nll : tensor of shape (n,)
+        """
+
+    @abstractmethod
+    def mean(self, raw: Tensor) -> Tensor:
+        """E[x | z] in units of X, (n, D); ``raw`` may be overwritten."""
+
+    @abstractmethod
+    def sample(self, raw: Tensor, random_state: np.random.RandomState) -> Tensor:
+        """A draw from p(x | z) in units of X, (n, D); ``raw`` may be overwritten."""
+
+    def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Error of every element, (n, D), in the power ``loss_exponent`` of the units.
+
+        By default the squared difference of target and mean; ``raw`` may be
+        overwritten.
+        """
+        return self.mean(raw).sub(target).square_()
+
+    # -- training ----------------------------------------------------------------------
+
+    def loss(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What training minimises beside the KL: the mean over elements, a scalar.
+
+        ``kld_weight`` is relative to it. By default the negative log-likelihood over D.
+        """
+        return self.nll(raw, target, mask).mean() / self.n_features
+
+    def loss_and_grad(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """:meth:`loss` and its gradient by ``raw``, which may be overwritten.
+
+        Gradients of the likelihood's own parameters are written to their ``grad``. By
+        default autograd at this leaf; a closed form is faster.
+        """
+        own = list(self.parameters())
+        with torch.enable_grad():
+            leaf = raw.detach().requires_grad_()
+            loss = self.loss(leaf, target, mask)
+            grad, *others = torch.autograd.grad(loss, [leaf, *own])
+        for parameter, gradient in zip(own, others, strict=True):
+            assert parameter.grad is not None
+            parameter.grad.copy_(gradient)
+        return loss.detach(), grad
+
+    def unit_weight(self) -> Tensor:
+        """Weight of the KL at which the loss is the negative ELBO: beta = 1.
+
+        While training, at the shared parameters of today.
+        """
+        return self._inverse_width
+
+    def nats_of_loss(self, loss: float) -> float:
+        """Nats per row that a mean loss stands for, at its best shared parameters."""
+        return loss * self.n_features
+
+    def loss_of_nats(self, nll: float) -> float:
+        """The mean loss that a mean :meth:`nll` stands for, at the calibrated ones."""
+        return nll / self.n_features
+
+    def loss_of_mean(
+        self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
+    ) -> float:
+        """Loss, in units of X, where the training rows' mean explains every row.
+
+        Of the training rows, or of rows with these moments (D,). Training that ends far
+        above it has diverged; infinite where that cannot be said.
+        """
+        return float("inf")
+
+    def update_running_stats(self, loss: Tensor) -> None:
+        """Follow a step's loss with shared parameters that are no weights.
+
+        One that needs more of the minibatch notes it in :meth:`loss_and_grad` and
+        :meth:`loss`.
+        """
+
+    # -- the fitted model --------------------------------------------------------------
+
+    def calibrated_weight(self) -> float:
+        """:meth:`unit_weight` at the calibrated shared parameters, in units of X."""
+        return 1.0 / self.n_features
+
+    def noise_in_units_of_X(self) -> float | None:
+        """The calibrated noise variance, in squared units of X, where there is one."""
+        return None
+
+    def to_units_of_X(self, target: Tensor) -> Tensor:
+        """Rows (n, D) in model units, which may be overwritten, in units of X."""
+        return target
+
+    def keep_running_stats(self) -> None:
+        """Take what training left as the calibrated shared parameters."""
+
+    def calibrate(
+        self,
+        decoder: Decoder,
+        posterior: Posterior,
+        target: Tensor,
+        points: Tensor,
+        mask: Tensor | None = None,
+    ) -> None:
+        """Set shared parameters by maximum likelihood of these rows.
+
+        ``points`` (n_pairs, k) are for every row, or (n_pairs, n, k) one a row; each is
+        used with both signs.
+        """
+
+    def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
+        """``-E_q ln p(x | z)`` by a cubature of ``points`` (n_pairs, k) and mirrors."""
+
+        def mean_over_points(
+            posterior: Posterior, target: Tensor, mask: Tensor | None = None
+        ) -> Tensor:
+            total: Tensor | float = 0.0
+            for z in draws(posterior, points):
+                total = total + in_float64(self.nll(decoder(z), target, mask))
+            assert isinstance(total, Tensor)
+            return total / (2 * len(points))
+
+        return mean_over_points
+
+    def output_metric(self, raw: Tensor) -> Tensor | None:
+        """Weights (n, n_outputs) of squared changes of ``raw`` in the gain of codes.
+
+        None is 1 for all: the Euclidean length, which a decoder's last map gives.
+        """
+        return None
+
+    def init_output_bias(self, mean: np.ndarray) -> np.ndarray | None:
+        """Bias (n_outputs,) of the model with no code; None leaves what is drawn."""
+        return None
+
+    def linear_model(
+        self, components: Components, weight: float | None, beta: float = 1.0
+    ) -> LinearModel:
+        """The optimum of a linear network, from the targets' leading components.
+
+        At a ``weight`` of the KL, in model units, or, if None, with shared parameters
+        at their own optimum and ``beta`` times :meth:`unit_weight`.
+        """
+        raise NotImplementedError
+
+    def start_from(self, model: LinearModel) -> None:
+        """Take what training begins with from the model that it begins at."""
+
+    def calibrate_as(self, model: LinearModel) -> None:
+        """Take its shared parameters as the calibrated ones: it is what was kept."""
+
+    def empty_linear_model(self, n_units: int) -> LinearModel:
+        """One of this size, for a ``state_dict`` to be loaded into."""
+        raise NotImplementedError
+
+
+def draws(posterior: Posterior, points: Tensor) -> Iterator[Tensor]:
+    """Codes (n, k) of every point and its mirror."""
+    spread = (0.5 * posterior.log_var).exp()
+    for point in points:
+        for noise in (point, -point):
+            yield torch.addcmul(posterior.mean, spread, noise)

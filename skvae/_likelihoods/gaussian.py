@@ -1,0 +1,267 @@
+"""One noise variance for all features: the squared error, in units of X.
+
+With D features and the variance s2, ``-ln p(x | z) = D/2 ln(2 pi s2) + SE / (2 s2)``.
+Times ``2 s2 / D`` and without its constant that is the mean squared error, so training
+minimises ``SE / D + kld_weight * KL`` with ``kld_weight = 2 s2 beta / D``: a weight is
+a noise variance in disguise. Where s2 is fitted, it is the mean squared error itself
+(sigma-VAE: Rybkin et al., 2021).
+
+The one scale for the whole table keeps the model that of the raw data, in other units,
+and training independent of them.
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .._linear.components import Components
+from .._linear.linear_vae import noise_of_beta
+from .._linear.spectrum import noise_of_weight, weight_of_noise
+from .._nn.autoencoder import PRECISION, Decoder
+from .._nn.posterior import Posterior
+from .._nn.readout import Readout, inner
+from .._utils.device import in_float64
+from .._utils.host import HostState
+from .base import Affine, ExpectedNLL, Likelihood, LinearModel, draws
+from .linear_gaussian import LinearGaussian, gaussian_nll
+
+# Least noise variance, as a share of the mean variance of X: below it, float32
+# residuals are rounding.
+NOISE_FLOOR = 1e-9
+# Steps over which the fitted noise variance forgets: long enough to average the
+# batches, short enough to follow training.
+NOISE_MOMENTUM = 0.05
+
+
+class Gaussian(Likelihood):
+    """N(x; raw, s2 I) of rows that are centred and divided by one scale.
+
+    Attributes
+    ----------
+    noise_variance : float
+        s2, calibrated, in squared model units.
+    running_noise : tensor, ()
+        s2 while training.
+    """
+
+    has_linear_model = True
+    loss_exponent = 2
+    running_noise: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features)
+        self.units = HostState()
+        self.units.hold("mean", np.zeros(n_features))
+        self.units.hold("scale", 1.0)
+        self.units.hold("noise", 1.0)
+        one = torch.ones((), dtype=PRECISION, device="cpu")
+        self.register_buffer("running_noise", one)
+        self._centres: dict = {}
+
+    # -- data --------------------------------------------------------------------------
+
+    @property
+    def scale(self) -> float:
+        return self.units.number("scale")
+
+    @property
+    def noise_variance(self) -> float:
+        return self.units.number("noise")
+
+    def fit_inputs(self, mean: np.ndarray, variance: np.ndarray) -> None:
+        self.units.hold("mean", np.asarray(mean, dtype=np.float64))
+        self.units.hold("scale", float(np.sqrt(variance.mean())) or 1.0)
+
+    def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.sub(x, self._centre(x), out=out).div_(self.scale)
+
+    def _centre(self, x: Tensor) -> Tensor:
+        """The mean where x is, in its precision; sent once: a GPU waits for it."""
+        mean = self.units.get_buffer("mean")
+        key = x.dtype, x.device, mean.data_ptr(), mean._version
+        if key not in self._centres:
+            self._centres = {key: mean.to(x.device, x.dtype)}
+        return self._centres[key]
+
+    def input_affine(self) -> Affine:
+        return Affine(self.units.array("mean"), self.scale)
+
+    def log_det(self) -> float:
+        return -self.n_features * math.log(self.scale)
+
+    # -- the density -------------------------------------------------------------------
+
+    def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        residual = raw - target
+        n_observed: int | Tensor = self.n_features
+        if mask is not None:
+            residual, n_observed = residual * mask, mask.sum(dim=1)
+        error = in_float64(residual.square().sum(dim=1))
+        log_norm = n_observed * math.log(2.0 * math.pi * self.noise_variance)
+        return 0.5 * (log_norm + error / self.noise_variance)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        return raw.mul_(self.scale).add_(self._centre(raw))
+
+    def sample(self, raw: Tensor, random_state: np.random.RandomState) -> Tensor:
+        noise = random_state.standard_normal(tuple(raw.shape))
+        std = self.scale * math.sqrt(self.noise_variance)
+        return self.mean(raw).add_(torch.from_numpy(noise).to(raw), alpha=std)
+
+    def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
+        return raw.sub_(target).square_()
+
+    # -- training ----------------------------------------------------------------------
+
+    def loss(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        raw = raw.to(target.dtype)
+        if mask is None:
+            return F.mse_loss(raw, target)
+        return F.mse_loss(raw * mask, target * mask, reduction="sum") / mask.sum()
+
+    def loss_and_grad(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        residual = raw.sub_(target)
+        n_observed: int | Tensor = residual.numel()
+        if mask is not None:
+            residual, n_observed = residual.mul_(mask), mask.sum()
+        loss = torch.linalg.vector_norm(residual).square() / n_observed
+        return loss, residual.mul_(2.0 / n_observed)
+
+    def unit_weight(self) -> Tensor:
+        return self.running_noise * (2.0 / self.n_features)
+
+    def nats_of_loss(self, loss: float) -> float:
+        variance = max(loss, NOISE_FLOOR)
+        log_norm = math.log(2.0 * math.pi * variance)
+        return 0.5 * self.n_features * (log_norm + loss / variance)
+
+    def loss_of_nats(self, nll: float) -> float:
+        log_norm = self.n_features * math.log(2.0 * math.pi * self.noise_variance)
+        return (2.0 * nll - log_norm) * self.noise_variance / self.n_features
+
+    def loss_of_mean(
+        self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
+    ) -> float:
+        if mean is None or variance is None:
+            return self.scale**2
+        off = np.square(mean - self.units.array("mean")).mean()
+        return float(variance.mean() + off)
+
+    @torch.no_grad()
+    def update_running_stats(self, loss: Tensor) -> None:
+        self.running_noise.lerp_(loss, NOISE_MOMENTUM).clamp_(NOISE_FLOOR)
+
+    # -- the fitted model --------------------------------------------------------------
+
+    def calibrated_weight(self) -> float:
+        return weight_of_noise(self.noise_in_units_of_X(), self.n_features)
+
+    def noise_in_units_of_X(self) -> float:
+        return self.noise_variance * self.scale**2
+
+    def to_units_of_X(self, target: Tensor) -> Tensor:
+        return self.mean(target)
+
+    def set_noise(self, noise_variance: float) -> None:
+        """Set s2, in squared model units."""
+        self.units.hold("noise", max(noise_variance, NOISE_FLOOR))
+
+    def keep_running_stats(self) -> None:
+        self.set_noise(self.running_noise.item())
+
+    def calibrate(
+        self,
+        decoder: Decoder,
+        posterior: Posterior,
+        target: Tensor,
+        points: Tensor,
+        mask: Tensor | None = None,
+    ) -> None:
+        if points.dim() == 3 or mask is not None:  # few points: decode them
+            losses = [
+                self.loss(decoder(z), target, mask) for z in draws(posterior, points)
+            ]
+            error = torch.stack(losses).mean()
+        else:
+            expected = _expected_squared_error(decoder, points, target.dtype)
+            error = expected(posterior, target).mean() / self.n_features
+        self.set_noise(error.item())
+
+    def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
+        by_points = super().expected_nll(decoder, points)
+        expected = None
+
+        def expected_nll(
+            posterior: Posterior, target: Tensor, mask: Tensor | None = None
+        ) -> Tensor:
+            nonlocal expected
+            if mask is not None:
+                return by_points(posterior, target, mask)
+            if expected is None:
+                expected = _expected_squared_error(decoder, points, target.dtype)
+            error = in_float64(expected(posterior, target))
+            return gaussian_nll(error, self.noise_variance, self.n_features)
+
+        return expected_nll
+
+    # -- the linear model --------------------------------------------------------------
+
+    def linear_model(
+        self, components: Components, weight: float | None, beta: float = 1.0
+    ) -> LinearGaussian:
+        if weight is not None:
+            noise = max(noise_of_weight(weight, self.n_features), NOISE_FLOOR)
+            return LinearGaussian(components, noise, floor=NOISE_FLOOR, refit=True)
+        noise = noise_of_beta(components, self.n_features, beta, NOISE_FLOOR)
+        return LinearGaussian(
+            components,
+            noise,
+            noise=noise / beta,
+            floor=NOISE_FLOOR,
+            refit=beta != 1.0,
+        )
+
+    def start_from(self, model: LinearModel) -> None:
+        assert isinstance(model, LinearGaussian)
+        self.running_noise.fill_(model.noise_variance)
+
+    def calibrate_as(self, model: LinearModel) -> None:
+        assert isinstance(model, LinearGaussian)
+        self.set_noise(model.noise_variance)
+
+    def empty_linear_model(self, n_units: int) -> LinearGaussian:
+        k, n_features = n_units, self.n_features
+        components = Components(np.zeros(k), np.zeros((k, n_features)), 0.0)
+        return LinearGaussian(components, 1.0)
+
+
+def _expected_squared_error(decoder: Decoder, points: Tensor, dtype: torch.dtype):
+    """E_q |x - xhat(z)|^2 per row, as a function of posteriors and targets.
+
+    The decoder ends in a linear map A of an embedding u(z). With r and u of the
+    posterior mean and du = u(z) - u, the squared error of a row is expected to be
+    ``|r|^2 - 2 r'A E[du] + E |A du|^2``: one product as wide as the table for a row,
+    where decoding every point would take as many as there are points.
+    """
+    readout = Readout(decoder, dtype)
+
+    @torch.no_grad()
+    def expected(posterior: Posterior, target: Tensor) -> Tensor:
+        residual = target - decoder(posterior.mean)
+        centre = decoder.embed(posterior.mean)
+        drift = torch.zeros_like(centre)
+        spread = target.new_zeros(len(target))
+        for z in draws(posterior, points):
+            change = decoder.embed(z) - centre
+            drift += change
+            spread += readout.squared_length(change)
+        cross = inner(readout.transposed_product(residual), drift)
+        mean_change = (spread - 2.0 * cross) / (2 * len(points))
+        return inner(residual, residual) + mean_change
+
+    return expected

@@ -1,0 +1,39 @@
+"""A net with the state that it trained: what estimators apply."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .._data.dataset import TableDataset
+from .net import EpochNet
+from .state import FittedState
+
+
+class Fitted(NamedTuple):
+    """A net, and the fitted state whose network and criterion are the net's."""
+
+    net: EpochNet
+    state: FittedState
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.net.device)
+
+    def rows(
+        self,
+        X,
+        *,
+        index: np.ndarray | None = None,
+        dtype: torch.dtype = torch.float32,
+        resident: bool = True,
+    ) -> TableDataset:
+        """Validated rows of X as a dataset on the net's device."""
+        return TableDataset(
+            X,
+            self.state.likelihood,
+            dtype=dtype,
+            device=self.device,
+            resident=resident,
+            index=index,
+        )

@@ -1,0 +1,63 @@
+"""The linear model that training begins at, and the one of all rows, if it is kept."""
+
+import numpy as np
+
+from .._linear.components import (
+    Components,
+    Scatter,
+    bounded_index,
+    components_of,
+    is_tall,
+    merged,
+    principal_components,
+    scatter_of,
+)
+from .._utils.seeds import Seeds
+from .settings import Settings
+from .state import FittedState
+
+
+class PCAInit:
+    """Linear models of some rows, then of all, in model units.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix/array
+    state : FittedState
+    settings : Settings
+    seeds : Seeds
+    """
+
+    def __init__(self, X, state: FittedState, settings: Settings, seeds: Seeds) -> None:
+        self._X, self._state, self._settings = X, state, settings
+        self._seeds = seeds
+        self._k = settings.network["latent_dim"]
+        self._first: Scatter | None = None
+
+    def of(self, index: np.ndarray):
+        """The best linear model of the rows at ``index``."""
+        rows = self._X[bounded_index(self._X, index, self._k)]
+        if is_tall(rows):
+            self._first = scatter_of(rows)
+            return self._model(components_of(self._first, self._k))
+        generator = self._seeds.numpy_generator(self._seeds.components)
+        return self._model(principal_components(rows, self._k, generator))
+
+    def of_all(self, first: np.ndarray, others: np.ndarray):
+        """The best linear model of all rows, where :meth:`of` had the first ones.
+
+        Their covariance is merged with that of the others, where it is what was
+        decomposed, and all of the rows were looked at.
+        """
+        every = np.concatenate([others, first])
+        whole = len(bounded_index(self._X, every, self._k)) == len(every)
+        if self._first is None or not whole:
+            return self.of(every)
+        both = merged(self._first, scatter_of(self._X[others]))
+        return self._model(components_of(both, self._k))
+
+    def _model(self, components: Components):
+        eigenvalues, eigenvectors, total = components
+        unit = self._state.likelihood.scale**2
+        scaled = Components(eigenvalues / unit, eigenvectors, total / unit)
+        return self._settings.strategy.pca_init(scaled, self._state.likelihood)

@@ -1,0 +1,141 @@
+"""A fitted net as plain data, and back: what an estimator's pickle holds.
+
+Dictionaries, numbers, strings and NumPy arrays. Nothing in them runs code when it is
+read, and the net is built anew from them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._likelihoods.base import Likelihood
+from .._utils.device import device_or_cpu
+from .._utils.warn import warn_user
+from .fitted import Fitted
+from .net import EpochNet, build_net
+from .skorch_parts import Callback, DeviceWarning, History
+from .state import FittedState, Record, to_array, to_tensor
+
+# Of the layout of what is written; a change that old data cannot follow raises it.
+FORMAT = 1
+_OPTIONS = (
+    "lr",
+    "optimizer__weight_decay",
+    "batch_size",
+    "gradient_clip_val",
+    "precision",
+    "verbose",
+    "device",
+)
+
+
+def packed(fit: Fitted) -> dict[str, Any]:
+    """A fitted net and its state as plain data, arrays of their own."""
+    net, state = fit
+    criterion = net.get_params_for("criterion")
+    options = net.get_params(deep=True)
+    return {
+        "format": FORMAT,
+        "network": _without(net.get_params_for("module"), "seed"),
+        "criterion": _without(criterion, "likelihood"),
+        "options": {name: options[name] for name in _OPTIONS},
+        "history": [_plain(row) for row in net.history],
+        "n_steps": int(net.n_steps_),
+        "record": state.record._asdict(),
+        "frozen": [n for n, p in state.named_parameters() if not p.requires_grad],
+        "state": state.arrays(),
+        "param_groups": _plain(net.optimizer_.state_dict()["param_groups"]),
+        "moments": _moments(net),
+    }
+
+
+def unpacked(
+    data: dict[str, Any],
+    strategy: Any,
+    likelihood: type[Likelihood],
+    callbacks: Sequence,
+) -> Fitted:
+    """The net and the state that were packed, on a device that is here.
+
+    Raises
+    ------
+    ValueError
+        If a version of skvae wrote them that has another format.
+    """
+    if data.get("format") != FORMAT:
+        raise ValueError(
+            f"Another version of skvae wrote this model, in the format "
+            f"{data.get('format')!r} where this one reads {FORMAT}: fit it anew, or "
+            "use that version."
+        )
+    network = {**data["network"], "hidden_dims": tuple(data["network"]["hidden_dims"])}
+    device = device_or_cpu(data["options"]["device"])
+    if device != data["options"]["device"]:
+        warn_user(
+            f"This model was fitted on {data['options']['device']!r}, which is not "
+            "available here: it is on the CPU now.",
+            DeviceWarning,
+        )
+    options = {**data["options"], "device": device}
+    given = likelihood(network["n_features"])
+    known = [(cb, dict(vars(cb))) for cb in _instances(callbacks)]
+    net = build_net(
+        network=strategy.network,
+        # The weights are there: none have to be drawn.
+        network_params={**network, "seed": None},
+        criterion=strategy.criterion,
+        criterion_params={**data["criterion"], "likelihood": given},
+        options={**options, "callbacks": list(callbacks)},
+    )
+    for callback, attributes in known:  # which an initialised net has begun anew
+        vars(callback).update(attributes)
+    state = FittedState(net.module_, net.criterion_)
+    state.load_arrays(data["state"])
+    state.record = Record(**data["record"])
+    for name in data["frozen"]:
+        state.get_parameter(name).requires_grad_(False)
+    net.n_steps_ = data["n_steps"]
+    net.history_ = History(_plain(row) for row in data["history"])
+    _load_optimizer(net, data["moments"], data["param_groups"])
+    net.module_.eval()
+    return Fitted(net, state)
+
+
+def _without(params: dict, name: str) -> dict:
+    return {key: value for key, value in params.items() if key != name}
+
+
+def _instances(callbacks: Sequence) -> list[Callback]:
+    items = [item[1] if isinstance(item, tuple | list) else item for item in callbacks]
+    return [item for item in items if isinstance(item, Callback)]
+
+
+def _moments(net: EpochNet) -> dict[str, np.ndarray]:
+    """What the optimiser has learnt, by the number of the parameter and its name."""
+    of_parameters = net.optimizer_.state_dict()["state"]
+    return {
+        f"{number}.{name}": to_array(value)
+        for number, state in of_parameters.items()
+        for name, value in state.items()
+    }
+
+
+def _load_optimizer(
+    net: EpochNet, moments: dict[str, np.ndarray], groups: list[dict]
+) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in moments.items():
+        number, name = key.split(".")
+        state.setdefault(int(number), {})[name] = to_tensor(value)
+    net.optimizer_.load_state_dict({"state": state, "param_groups": _plain(groups)})
+
+
+def _plain(value: Any) -> Any:
+    """A copy with Python's numbers in place of NumPy's."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,178 @@
+"""The fitted state: all that a fit has learnt, as one module.
+
+Pickles, copies, warm starts, ``partial_fit`` and a move to another device are its
+``state_dict``: tensors by name, and nothing that could run.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._evaluation.calibration import Codes
+from .._evaluation.evaluator import Density
+from .._likelihoods.base import Likelihood, LinearModel
+from .._nn.autoencoder import VAE, Autoencoder
+from .._objectives.criterion import Criterion
+from .._utils.host import HostState
+
+
+class Record(NamedTuple):
+    """What a verdict asks of the training that has just ended.
+
+    ``best_epoch`` is the one whose weights were kept; ``diverged`` says that training
+    ended farther from the rows than their mean is, ``stopped_early`` that it ended for
+    want of patience; ``lr``, ``free_bits`` and ``background_weight`` were those of the
+    last call.
+    """
+
+    best_epoch: int = 0
+    n_steps: int = 0
+    diverged: bool = False
+    stopped_early: bool = False
+    lr: float = 0.0
+    free_bits: float = 0.0
+    background_weight: float = 0.0
+
+
+class Split(NamedTuple):
+    """Which of ``n_rows`` rows are held out, and what share of them was asked for."""
+
+    held_out: np.ndarray
+    n_rows: int
+    fraction: float | None
+
+
+class FittedState(nn.Module):
+    """Network, criterion with its likelihood, and what was calibrated afterwards.
+
+    Parameters
+    ----------
+    network : Autoencoder
+    criterion : Criterion
+
+    Attributes
+    ----------
+    linear_model : LinearModel or None
+        The likelihood's own, of the training rows: what a fit is judged by.
+    host : HostState
+        ``code_scale`` (latent_dim,), in units of X per unit of code; the split, which
+        the next fit holds out again; the seeds; whether training left the linear model,
+        so that it explains what the network does not.
+    record : Record
+    codes : Codes or None
+        What codes are worth, where a fit looked. Not kept with the state.
+    """
+
+    linear_model: LinearModel | None
+
+    def __init__(self, network: Autoencoder, criterion: Criterion) -> None:
+        super().__init__()
+        self.network = network
+        self.criterion = criterion
+        self.host = HostState()
+        self.set_linear_model(None)
+        scale = criterion.likelihood.scale
+        self.code_scale = np.full(network.latent_dim, scale)
+        self.split = None
+        self.set_seeds(0, 0)
+        self.record = Record()
+        self.codes: Codes | None = None
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.criterion.likelihood
+
+    def set_linear_model(
+        self, model: LinearModel | None, *, is_background: bool = False
+    ) -> None:
+        """Keep a linear model; ``is_background`` says that training left it."""
+        self.linear_model = model
+        self.host.hold("n_linear_units", 0 if model is None else model.n_units)
+        self.host.hold("is_background", int(is_background))
+
+    @property
+    def is_background(self) -> bool:
+        """Whether training left the linear model that it began at."""
+        return bool(self.host.number("is_background"))
+
+    @property
+    def background(self) -> LinearModel | None:
+        """The second component of the density that is scored, if there is one."""
+        mixes = self.is_background and self.record.background_weight > 0.0
+        return self.linear_model if mixes else None
+
+    def density(self) -> Density:
+        """What is scored, sampled and diagnosed."""
+        network = self.network
+        assert isinstance(network, VAE)
+        weight = self.record.background_weight
+        return Density(network, self.likelihood, self.background, weight)
+
+    @property
+    def code_scale(self) -> np.ndarray:
+        """Gain of the decoder, (latent_dim,): units of X per unit of code."""
+        return self.host.array("code_scale")
+
+    @code_scale.setter
+    def code_scale(self, value: np.ndarray) -> None:
+        self.host.hold("code_scale", value)
+
+    @property
+    def split(self) -> Split | None:
+        """What early stopping held out."""
+        n_rows = self.host.number("split_rows")
+        if n_rows == 0:
+            return None
+        fraction = self.host.number("split_fraction")
+        kept = None if np.isnan(fraction) else fraction
+        return Split(self.host.array("held_out"), n_rows, kept)
+
+    @split.setter
+    def split(self, value: Split | None) -> None:
+        held_out, n_rows, fraction = value or (np.empty(0, np.int64), 0, None)
+        self.host.hold("held_out", np.asarray(held_out, dtype=np.int64))
+        self.host.hold("split_rows", n_rows)
+        self.host.hold("split_fraction", np.nan if fraction is None else fraction)
+
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """The entropy of all seeds, and the number of calls that took some."""
+        low, high, n_calls = self.host.array("seeds").tolist()
+        return low + (high << 32), n_calls
+
+    def set_seeds(self, entropy: int, n_calls: int) -> None:
+        parts = [entropy & 0xFFFFFFFF, entropy >> 32, n_calls]
+        self.host.hold("seeds", np.array(parts, dtype=np.int64))
+
+    def learnt(self) -> list[float]:
+        """Norms of what the network has learnt: equal for the same weights."""
+        values = self.network.state_dict().values()
+        norms = [torch.linalg.vector_norm(value.float()) for value in values]
+        return torch.stack(norms).tolist()
+
+    # -- as plain data -----------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything by name, as arrays of its own."""
+        return {name: to_array(value) for name, value in self.state_dict().items()}
+
+    def load_arrays(self, arrays: dict[str, Any]) -> None:
+        """Take everything from arrays, of whatever size they are."""
+        n_units = int(arrays["host.n_linear_units"])
+        if n_units:
+            self.set_linear_model(self.likelihood.empty_linear_model(n_units))
+        self.host.hold("held_out", np.asarray(arrays["host.held_out"]))
+        tensors = {name: to_tensor(value) for name, value in arrays.items()}
+        self.load_state_dict(tensors)
+
+
+def to_array(value: Tensor) -> np.ndarray:
+    """A tensor of any device as an array of its own."""
+    return value.detach().cpu().numpy().copy()
+
+
+def to_tensor(value: np.ndarray) -> Tensor:
+    """An array, which may be read-only, as a tensor of its own."""
+    return torch.tensor(np.asarray(value), device="cpu")

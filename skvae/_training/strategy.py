@@ -1,0 +1,63 @@
+"""What differs between kinds of autoencoders in how they start and end training."""
+
+from typing import Protocol
+
+from .._data.dataset import TableDataset
+from .._likelihoods.base import Likelihood
+from .._linear.components import Components
+from .._nn.autoencoder import Autoencoder
+from .._objectives.criterion import Criterion
+from .state import FittedState
+
+
+class TrainingStrategy(Protocol):
+    """How a kind of autoencoder is trained.
+
+    A ``pca_init`` is what training begins at, in model units: of the kind that
+    :meth:`pca_init` returns, None without any.
+    """
+
+    @property
+    def network(self) -> type[Autoencoder]:
+        """The kind of network."""
+
+    @property
+    def criterion(self) -> type[Criterion]:
+        """The kind of criterion."""
+
+    @property
+    def settled_at(self) -> float:
+        """Progress from which on all weights of the loss are full."""
+
+    def criterion_params(self, likelihood: Likelihood) -> dict:
+        """Parameters of the criterion beside the likelihood, in model units."""
+
+    def update_hyperparameters(self, network, criterion) -> None:
+        """Give a criterion the weights of today, and its network what they set."""
+
+    def begins_linear(self, likelihood: type[Likelihood]) -> bool:
+        """Whether there is a :meth:`pca_init` for such a likelihood."""
+
+    def pca_init(self, components: Components, likelihood: Likelihood):
+        """Where training begins, from the rows' leading components."""
+
+    def n_active(self, pca_init) -> int:
+        """Number of units that it uses."""
+
+    def set_pca_init(self, state: FittedState, pca_init) -> None:
+        """Put it into a network."""
+
+    def calibrate_pca_init(self, pca_init, rows: TableDataset) -> None:
+        """Make what was made of ``rows`` hold for others."""
+
+    def calibrate(
+        self,
+        state: FittedState,
+        rows: TableDataset,
+        held_out: TableDataset | None,
+        pca_init,
+    ) -> None:
+        """Measure what the trained network needs to be applied.
+
+        ``pca_init`` is None where training went on from a fit.
+        """
