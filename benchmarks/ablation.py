@@ -34,7 +34,6 @@ import torch.nn.functional as F
 from _contenders import fit_skvae
 from _machine import machine
 from _workloads import WORKLOADS, Workload, make_table, small_one
-from scipy import sparse
 from torch import nn
 
 from skvae._data import dataset
@@ -71,7 +70,6 @@ def drawn_masks(x, widths, rate, generator):
 
 
 _build_net = fit.build_net
-_normalise = dataset.TableDataset._normalise
 
 
 def net_without_fused(**params: Any) -> net.EpochNet:
@@ -79,14 +77,6 @@ def net_without_fused(**params: Any) -> net.EpochNet:
     built = _build_net(**params)
     built.set_params(optimizer__fused=False, optimizer__foreach=True)
     return built
-
-
-def normalised_by_numpy(rows: dataset.TableDataset, X: Any, buffer: Any = None) -> Any:
-    """``TableDataset._normalise`` by the branch that takes any array."""
-    if not sparse.issparse(X):
-        X = X.view()
-        X.flags.writeable = False
-    return _normalise(rows, X, buffer)
 
 
 class Piece(NamedTuple):
@@ -167,9 +157,6 @@ PIECES = {
         [(dataset.TableDataset, "_buffer", lambda rows, n_rows: None)], used=is_sparse
     ),
     "resident rows": Piece([(dataset, "fits", never)], used=is_dense),
-    "rows centred by torch": Piece(
-        [(dataset.TableDataset, "_normalise", normalised_by_numpy)], used=is_dense
-    ),
     "chunks of 2048 rows": Piece([(dataset, "CHUNK_ROWS", _HUGE)]),
     "threads by the work": Piece(
         environment={threads.OVERRIDE: str(os.cpu_count() or 1)}

@@ -26,7 +26,6 @@ PATCHED_BY_FUNCTIONS = (
     "products of nonzeros",
     "buffer of minibatches",
     "resident rows",
-    "rows centred by torch",
     "no epochs typeset",
 )
 OTHERS = (
