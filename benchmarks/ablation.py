@@ -34,10 +34,9 @@ import torch.nn.functional as F
 from _contenders import fit_skvae
 from _machine import machine
 from _workloads import WORKLOADS, Workload, make_table, small_one
-from torch import nn
 
 from skvae._data import dataset
-from skvae._engine import flat_adamw, gradients, stepper
+from skvae._engine import flat_adamw, gradients
 from skvae._kernels import onednn, surroundings, threads, wide
 from skvae._kernels import sparse as products
 from skvae._nn import autoencoder
@@ -50,13 +49,6 @@ Patch = tuple[Any, str, Any]
 
 def never(*args: Any) -> bool:
     return False
-
-
-def clip_always(gradients: list[torch.Tensor], max_norm: float) -> None:
-    """``stepper.clip`` as torch has it: one way for all, and no look at the norm."""
-    factor = max_norm / (nn.utils.get_total_norm(gradients) + 1e-6)
-    for gradient in gradients:
-        gradient.mul_(factor.clamp(max=1.0))
 
 
 def drawn_masks(x, widths, rate, generator):
@@ -135,7 +127,6 @@ PIECES = {
     "fused AdamW": Piece([_FLAT, _FUSED], beside=_NO_FLAT),
     "derived gradients and flat update": Piece([_DERIVED]),
     "all three": Piece([_DERIVED, _FUSED]),
-    "look at the norm in clip": Piece([(stepper, "clip", clip_always)]),
     "dropout from 16-bit lanes": Piece([(autoencoder, "dropout_masks", drawn_masks)]),
     "oneDNN's products": Piece(
         [(surroundings, "onednn_matmul", nullcontext)],
@@ -153,15 +144,11 @@ PIECES = {
     "small weights times all entries": Piece(
         [(products, "SMALL", 0)], used=lambda w: is_sparse(w) and meets_small(w)
     ),
-    "buffer of minibatches": Piece(
-        [(dataset.TableDataset, "_buffer", lambda rows, n_rows: None)], used=is_sparse
-    ),
     "resident rows": Piece([(dataset, "fits", never)], used=is_dense),
     "chunks of 2048 rows": Piece([(dataset, "CHUNK_ROWS", _HUGE)]),
     "threads by the work": Piece(
         environment={threads.OVERRIDE: str(os.cpu_count() or 1)}
     ),
-    "no epochs typeset": Piece([(net, "_quiet", lambda callback: callback)]),
 }
 
 

@@ -19,14 +19,11 @@ PATCHED_BY_FUNCTIONS = (
     "fused AdamW",
     "derived gradients and flat update",
     "all three",
-    "look at the norm in clip",
     "dropout from 16-bit lanes",
     "oneDNN's products",
     "blocks of wide_linear",
     "products of nonzeros",
-    "buffer of minibatches",
     "resident rows",
-    "no epochs typeset",
 )
 OTHERS = (
     "blocks of columns of nonzeros",
@@ -135,14 +132,6 @@ def test_constants_and_environment_are_patched(ablation):
     assert dataset.chunk_rows(64) == 2048
     with ablation.PIECES["threads by the work"].off():
         assert threads.worthwhile_threads(0) == os.cpu_count()
-
-
-def test_clipping_without_a_look(ablation):
-    for length in (0.5, 20.0):
-        ours, theirs = ([torch.tensor([3.0, 4.0]) / 5 * length] for _ in range(2))
-        ablation.clip_always(ours, 1.0)
-        ablation.stepper.clip(theirs, 1.0)
-        torch.testing.assert_close(ours, theirs)
 
 
 def test_masks_drawn_layer_by_layer(ablation):

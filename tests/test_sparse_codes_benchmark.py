@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from _make import gaussian, minibatch
 
 from skvae import SAETransformer
 
@@ -63,7 +64,9 @@ def test_gains_are_columns_of_a_linear_decoder_s_matrix(sparse_codes, split):
         matrix = module.decode(torch.eye(2)) - module.decode(torch.zeros(1, 2))
         expected = (module.code(X).abs() @ matrix.norm(dim=1)).mean()
     rows = X.repeat(200, 1)
-    _, penalty = gain(8).terms(module, rows, torch.Generator().manual_seed(0))
+    _, penalty = gain(gaussian(8)).terms(
+        module, minibatch(rows), torch.Generator().manual_seed(0)
+    )
     assert penalty.item() == pytest.approx(expected.item(), rel=0.02)
 
 

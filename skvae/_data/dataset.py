@@ -154,36 +154,25 @@ class TableDataset(Dataset):
             resident[part] = self._encoded(self._source[part])
         return resident
 
-    def _encoded(self, X, buffer: np.ndarray | None = None) -> Tensor:
-        """Rows in model units as a tensor, in ``buffer`` if one is given."""
-        out = None if buffer is None else buffer[: X.shape[0]]
+    def _encoded(self, X) -> Tensor:
+        """Rows in model units as a tensor on the device."""
         if self._is_sparse:
-            x = self._densified(X, out)
+            x = self._densified(X)
             x = self.likelihood.encode_target(x, out=x)
             return x.to(self.device, self._dtype)
-        # A copy of what torch does not take: memory that is read-only, or reversed.
-        if not X.flags.writeable or min(X.strides) < 0:
-            X = _copied(X, out)
-            x = torch.from_numpy(X)
-            return self._to_device(self.likelihood.encode_target(x, out=x))
-        # torch is faster than numpy by the threads it has.
-        into = None if out is None else torch.from_numpy(out)
-        encoded = self.likelihood.encode_target(torch.from_numpy(X), out=into)
-        return self._to_device(encoded)
-
-    def _densified(self, X, out: np.ndarray | None) -> Tensor:
-        if self.device.type != "cuda":
-            return torch.from_numpy(X.toarray(out=out))
-        return densified(X, self._send)
-
-    def _buffer(self, n_rows: int) -> np.ndarray | None:
-        """Memory for so many rows, where using it again is faster."""
-        if self._resident is not None or self.device.type == "cuda":
-            return None
-        return np.empty((n_rows, self.n_features), self._source.dtype)
-
-    def _to_device(self, x: Tensor) -> Tensor:
+        # torch does not take memory that is read-only, or reversed.
+        if X.flags.writeable and min(X.strides) >= 0:
+            # torch is faster than numpy by the threads it has.
+            x = self.likelihood.encode_target(torch.from_numpy(X))
+        else:
+            x = torch.from_numpy(np.array(X))
+            x = self.likelihood.encode_target(x, out=x)
         return self._send(x.to(self._dtype))
+
+    def _densified(self, X) -> Tensor:
+        if self.device.type != "cuda":
+            return torch.from_numpy(X.toarray())
+        return densified(X, self._send)
 
     def _send(self, x: Tensor) -> Tensor:
         """Through pinned memory to a GPU, which computes in the meantime."""
@@ -205,25 +194,22 @@ class TableDataset(Dataset):
             index = slice(index, index + 1)
         return as_tensor(self.batch(index).inputs)
 
-    def batch(self, index, buffer: np.ndarray | None = None) -> Minibatch:
-        """Rows at an index.
-
-        With a ``buffer``, they are valid until that is used again.
-        """
-        rows = self._rows(index, buffer)
+    def batch(self, index) -> Minibatch:
+        """Rows at an index."""
+        rows = self._rows(index)
         if isinstance(rows, SparseRows):  # whose inputs are the rows
             return Minibatch(rows, rows)
         return Minibatch(self.likelihood.encode_inputs(rows), rows)
 
-    def _rows(self, index, buffer: np.ndarray | None) -> Batch:
+    def _rows(self, index) -> Batch:
         if self._resident is not None:
             if isinstance(index, Tensor):
                 return self._resident.index_select(0, index.to(self.device))
             return self._resident[index]
         X = self._source[_host_index(index)]
         if self._affine is None:
-            return self._encoded(X, buffer)
-        return SparseRows(X, *self._affine, partial(self._encoded, X, buffer))
+            return self._encoded(X)
+        return SparseRows(X, *self._affine, partial(self._encoded, X))
 
     def n_batches(self, batch_size: int, min_rows: int = 1) -> int:
         """How many minibatches :meth:`shuffled` gives."""
@@ -232,27 +218,18 @@ class TableDataset(Dataset):
     def shuffled(
         self, batch_size: int, generator: torch.Generator, min_rows: int = 1
     ) -> Iterator[Minibatch]:
-        """One epoch: every row once, in an order drawn from ``generator`` (on CPU).
-
-        A minibatch is valid until the next one is asked for.
-        """
+        """One epoch: every row once, in an order drawn from ``generator`` (on CPU)."""
         order = torch.randperm(len(self), generator=generator, device="cpu")
         if self._resident is not None:
             order = order.to(self.device)
         sizes = np.diff(batch_bounds(len(self), batch_size, min_rows)).tolist()
-        buffer = self._buffer(max(sizes))
         for index in order.split(sizes):
-            yield self.batch(index, buffer)
+            yield self.batch(index)
 
     def batches(self) -> Iterator[Minibatch]:
-        """The rows in order, in chunks of bounded size.
-
-        A chunk is valid until the next one is asked for.
-        """
-        step = min(len(self), chunk_rows(self.n_features))
-        buffer = self._buffer(step)
-        for part in gen_batches(len(self), step):
-            yield self.batch(part, buffer)
+        """The rows in order, in chunks of bounded size."""
+        for part in gen_batches(len(self), chunk_rows(self.n_features)):
+            yield self.batch(part)
 
 
 def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:
@@ -288,14 +265,6 @@ class _SelectedRows:
 
     def __getitem__(self, index):
         return self._source[self._index[index]]
-
-
-def _copied(X: np.ndarray, out: np.ndarray | None) -> np.ndarray:
-    """X in memory of its own, or in ``out``."""
-    if out is None:
-        return np.array(X)
-    np.copyto(out, X)
-    return out
 
 
 def _host_index(index):

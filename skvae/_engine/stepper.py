@@ -42,14 +42,8 @@ def uses_autograd() -> bool:
 
 def clip(gradients: list[Tensor], max_norm: float) -> None:
     """Scale the gradient, in parts, down to the length ``max_norm`` if it is longer."""
-    if len(gradients) == 1:
-        norm = torch.linalg.vector_norm(gradients[0])
-    else:
-        norm = nn.utils.get_total_norm(gradients)
-    # Looking at the norm costs nothing on a CPU, and multiplying large gradients by 1
-    # does; elsewhere it would wait for the device.
-    if norm.device.type == "cpu" and norm <= max_norm:
-        return
+    norm = nn.utils.get_total_norm(gradients)
+    # By a factor of 1 where it is not longer: a look would wait for a GPU.
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(factor)

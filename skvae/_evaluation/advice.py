@@ -130,8 +130,8 @@ def _nearly_deterministic(measured: Measured, training: Training) -> str:
         return f"{plain} Raise beta towards 1, which is maximum likelihood."
     return (
         f"{plain} Raise kld_weight from {weight:.2g} towards "
-        f"{measured.balanced_weight:.2g}, which is beta = 1 at the noise of this fit, or "
-        'use kld_weight="auto".'
+        f"{measured.balanced_weight:.2g}, which is beta = 1 at the noise of this fit, "
+        'or use kld_weight="auto".'
     )
 
 

@@ -131,7 +131,7 @@ class Likelihood(nn.Module, ABC):
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Rows (n, D) of X, in their own precision, in model units.
 
-        ``out``, which may be ``x``, may be written to; ``x`` itself may not.
+        ``x`` may be written to where it is ``out``, too.
         """
         return x
 

@@ -74,18 +74,6 @@ class Validation(NamedTuple):
     objective: float
 
 
-class _EpochLog(PrintLog):
-    """skorch's table of epochs, which it would typeset even to show none of it."""
-
-    def on_epoch_end(self, net, **kwargs):
-        if net.verbose:
-            super().on_epoch_end(net, **kwargs)
-
-
-def _quiet(callback: Callback) -> Callback:
-    return _EpochLog() if isinstance(callback, PrintLog) else callback
-
-
 class EpochNet(NeuralNet):
     """skorch net whose ``train_step`` trains one epoch.
 
@@ -160,7 +148,7 @@ class EpochNet(NeuralNet):
         """skorch's; one whose name a user's callback has takes another."""
         taken = {item[0] for item in self.callbacks or () if isinstance(item, tuple)}
         return [
-            (f"skvae_{name}" if name in taken else name, _quiet(callback))
+            (f"skvae_{name}" if name in taken else name, callback)
             for name, callback in super().get_default_callbacks()
         ]
 
