@@ -1,9 +1,7 @@
 """Autoencoders for scikit-learn users."""
 
 from ._version import __version__
-from .ae import AETransformer
-from .rae import RAETransformer
-from .sae import SAETransformer
+from .ae import AETransformer, RAETransformer, SAETransformer
 from .vae import VAETransformer
 
 __all__ = [

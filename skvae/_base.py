@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from sklearn.base import (
     _fit_context,
 )
 from sklearn.utils import gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from torch import Tensor
 
@@ -23,30 +21,27 @@ from ._kernels.surroundings import public
 from ._kernels.threads import threads_for
 from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
-from ._nn.autoencoder import ACTIVATIONS, Autoencoder
+from ._nn.autoencoder import Autoencoder
 from ._training.callbacks import CallbackParams, checked_callbacks
 from ._training.continued import check_same_architecture
 from ._training.fit import fit_rows, fitted_chunk
 from ._training.fitted import Fitted
 from ._training.history import epoch_row
 from ._training.net import EpochNet
+from ._training.parameters import constraints
 from ._training.persistence import packed, unpacked
-from ._training.settings import Settings
+from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
 from ._utils.device import (
-    checked_precision,
     in_float64,
     inference_dtype,
-    resolve_device,
 )
 from ._utils.seeds import Seeds, entropy_of
 from ._utils.validation import (
     canonical,
     checked_finite,
-    checked_hidden_dims,
     float_dtypes,
     from_torch,
-    normalised_activation,
 )
 from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
@@ -79,30 +74,7 @@ class BaseAutoencoder(
     _likelihood: ClassVar[type[Likelihood]] = Gaussian
     _strategy_type: ClassVar[type]
 
-    _parameter_constraints: dict = {
-        "latent_dim": [Interval(Integral, 1, None, closed="left")],
-        "hidden_dims": ["array-like"],
-        "activation": [str],
-        "dropout_rate": [Interval(Real, 0, 1, closed="left")],
-        "use_batch_norm": ["boolean"],
-        "linear_path": [StrOptions({"pca"}), None],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "gradient_clip_val": [Interval(Real, 0, None, closed="neither"), None],
-        "lr_schedule": [StrOptions({"constant", "cosine"})],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "warm_start": ["boolean"],
-        "callbacks": [list, tuple, None],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"float32", "bf16"})],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: dict = constraints()
 
     @classmethod
     def from_preset(cls, name, **overrides):
@@ -252,7 +224,7 @@ class BaseAutoencoder(
             line = what_was_kept(
                 self.best_epoch_,
                 self.n_iter_,
-                linear_path=settings.linear_path,
+                linear_path=settings.begins_linear,
                 goes_on=warm,
             )
             print(line)
@@ -422,39 +394,7 @@ class BaseAutoencoder(
 
     def _settings(self, n_features: int) -> Settings:
         """The parameters, checked and resolved."""
-        device = resolve_device(self.device)
-        strategy = self._strategy()
-        begins_linear = strategy.begins_linear(self._likelihood)
-        linear_path = self.linear_path is not None and begins_linear
-        return Settings(
-            strategy=strategy,
-            likelihood=self._likelihood,
-            network={
-                "n_features": n_features,
-                "latent_dim": int(self.latent_dim),
-                "hidden_dims": checked_hidden_dims(self.hidden_dims),
-                "activation": normalised_activation(self.activation, ACTIVATIONS),
-                "use_batch_norm": bool(self.use_batch_norm),
-                "dropout_rate": float(self.dropout_rate),
-                "linear_path": linear_path,
-            },
-            linear_path=linear_path,
-            lr=float(self.lr),
-            weight_decay=float(self.weight_decay),
-            batch_size=int(self.batch_size),
-            max_epochs=int(self.max_epochs),
-            gradient_clip_val=self.gradient_clip_val,
-            cosine=self.lr_schedule == "cosine",
-            validation_fraction=self.validation_fraction
-            if self.early_stopping
-            else None,
-            n_iter_no_change=int(self.n_iter_no_change),
-            tol=float(self.tol),
-            device=device,
-            precision=checked_precision(self.precision, device),
-            verbose=int(self.verbose),
-            callbacks=checked_callbacks(self.callbacks),
-        )
+        return settings_of(self, n_features, self._strategy(), self._likelihood)
 
     def _strategy(self) -> TrainingStrategy:
         """How this kind of autoencoder is trained."""

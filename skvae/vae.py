@@ -14,6 +14,7 @@ from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
 from ._kernels.surroundings import public
 from ._linear.spectrum import spectrum, weight_of_noise
 from ._objectives.schedules import make_schedule
+from ._training.parameters import documented
 from ._training.variational import Variational
 from ._utils.seeds import private_generator
 from ._utils.validation import checked_n_samples
@@ -24,6 +25,7 @@ from .exceptions import PosteriorCollapseWarning
 THEORY_ROWS = 2048
 
 
+@documented
 class VAETransformer(BaseAutoencoder):
     """Variational autoencoder.
 
@@ -44,16 +46,7 @@ class VAETransformer(BaseAutoencoder):
     ----------
     latent_dim : int, default=10
         Number of latent units. More than the features or the data need stay inactive.
-    hidden_dims : tuple of int, default=(256, 128)
-        Widths of the encoder's layers; the decoder mirrors them. ``()`` is a linear
-        model, whose optimum is probabilistic PCA.
-    activation : str, default="gelu"
-        "gelu", "silu", "relu", "leaky_relu" or "swiglu"; upper and lower case and
-        underscores do not matter.
-    dropout_rate : float, default=0.0
-        Share of a hidden layer's units that training drops, in [0, 1).
-    use_batch_norm : bool, default=True
-        Normalise hidden layers: over the batch, or over the layer for "swiglu".
+    %(network)s
     kld_weight : float or "auto", default="auto"
         Weight of the KL term, in squared units of X per nat. Larger: fewer and coarser
         units. If the KL is near 0 (posterior collapse), **lower** it; if the KL is very
@@ -91,48 +84,7 @@ class VAETransformer(BaseAutoencoder):
         reconstruction moves per unit of code), so that distances between codes are
         distances between reconstructions: what neighbours and clusters need. The same
         choice as ``whiten`` of PCA. It takes effect at once, on a fitted estimator too.
-    lr : float, default=2e-3
-        Learning rate of AdamW.
-    weight_decay : float, default=0.0
-        Decoupled weight decay of AdamW.
-    batch_size : int, default=128
-        Largest number of rows in a minibatch. Minibatches are of equal size; with batch
-        normalisation they have two rows or more.
-    max_epochs : int, default=60
-        Largest number of passes over the training rows.
-    gradient_clip_val : float or None, default=1.0
-        Largest norm of the gradient, with X in units of its own standard deviation.
-    lr_schedule : {"constant", "cosine"}, default="cosine"
-        Learning rate over the ``max_epochs`` epochs: constant, or to 0 along a cosine.
-    early_stopping : bool, default=True
-        Hold out rows, keep the epoch that is best on them, and stop when
-        ``n_iter_no_change`` epochs brought no improvement.
-    validation_fraction : float, default=0.1
-        Share of the rows to hold out, in (0, 1).
-    n_iter_no_change : int, default=15
-        Epochs without improvement to wait for.
-    tol : float, default=0.01
-        An improvement is more than this, in nats per row.
-    warm_start : bool, default=False
-        Whether ``fit`` goes on from the weights of the last fit. With early stopping,
-        these are kept unless an epoch is better by more than ``tol``.
-    callbacks : list of skorch callbacks or None, default=None
-        Passed on to the net as they are. A skorch "batch" is one epoch here: see
-        :class:`skorch.callbacks.Callback` and the Notes.
-    device : str, default="auto"
-        "cpu", "cuda", "cuda:1", "mps", or "auto": CUDA, then Metal, then the CPU.
-    precision : {"float32", "bf16"}, default="float32"
-        Precision of the matrix products in a training step. "bf16" runs the step under
-        torch's automatic mixed precision, in bfloat16: for large networks on a GPU; not
-        on "mps", and on a CPU usually slower. Weights, gradients and the loss stay
-        float32, and so does all else: validation, calibration, scores and codes.
-        Rounding adds about 1e-5 of the variance of X to the squared error of a step.
-    random_state : int, RandomState instance or None, default=None
-        Seed of weights, order of rows, noise, dropout and held-out rows. The global
-        generators of NumPy and torch are neither read nor moved. The same integer gives
-        the same bits on a CPU.
-    verbose : int, default=0
-        Whether to print a line an epoch, and which epoch was kept.
+    %(training)s
 
     Attributes
     ----------
@@ -147,11 +99,6 @@ class VAETransformer(BaseAutoencoder):
         row), ``kld_weight`` (that of the last step), ``epoch_time`` (seconds); with
         early stopping the losses also for ``valid_``, ``valid_loss`` at the full
         weight; with free bits ``train_free_bits_loss``, the KL that is paid for.
-    n_iter_ : int
-        Number of epochs trained.
-    best_epoch_ : int
-        Epoch whose weights were kept. 0 is the state before training: no epoch was
-        better on the held-out rows. With a linear path that is PCA of all rows.
     kld_weight_ : float
         Weight of the KL term, as given or as fitted.
     beta_ : float
@@ -162,14 +109,7 @@ class VAETransformer(BaseAutoencoder):
         early stopping.
     code_scale_ : ndarray of shape (latent_dim,)
         Gain of the decoder, in units of X per unit of code.
-    mean_ : ndarray of shape (n_features,)
-        Mean of every feature.
-    scale_ : float
-        Root of the mean variance of the features.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had any.
+    %(fitted)s
 
     See Also
     --------

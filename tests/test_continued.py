@@ -7,7 +7,8 @@ from skorch.callbacks import Callback, EpochScoring
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._training import continued
-from skvae._training.continued import APPLIED, PARTIAL_FIT, REFUSED, UNUSED, WARM_START
+from skvae._training.continued import PARTIAL_FIT, WARM_START
+from skvae._training.parameters import APPLIED, REFUSED, UNUSED
 
 # Networks without a start are not trained in three epochs.
 pytestmark = pytest.mark.filterwarnings(

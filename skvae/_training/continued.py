@@ -9,21 +9,12 @@ import torch
 from .checkpoint import Checkpoint
 from .fitted import Fitted
 from .net import EpochNet, net_options
+from .parameters import APPLIED, SHARED, UNUSED
 from .settings import Settings
-
-APPLIED = "applied"
-REFUSED = "refused"
-# Not a part of what the call does, or fixed by the first one.
-UNUSED = "unused"
 
 #: What ``partial_fit`` makes of every parameter of the estimators.
 PARTIAL_FIT = {
-    "latent_dim": REFUSED,
-    "hidden_dims": REFUSED,
-    "activation": REFUSED,
-    "dropout_rate": REFUSED,
-    "use_batch_norm": REFUSED,
-    "linear_path": REFUSED,
+    **{name: parameter.partial_fit for name, parameter in SHARED.items()},
     "kld_weight": APPLIED,
     "beta": APPLIED,
     "background_weight": APPLIED,
@@ -34,26 +25,9 @@ PARTIAL_FIT = {
     "decoder_penalty": APPLIED,
     "decoder_penalty_weight": APPLIED,
     "density_components": APPLIED,
-    "lr": APPLIED,
-    "weight_decay": APPLIED,
-    "batch_size": APPLIED,
-    "gradient_clip_val": APPLIED,
-    "callbacks": APPLIED,
-    "device": APPLIED,
-    "precision": APPLIED,
-    "verbose": APPLIED,
-    # of fit's schedules and early stopping
+    # of fit's schedules
     "kld_schedule": UNUSED,
     "kld_warmup": UNUSED,
-    "max_epochs": UNUSED,
-    "lr_schedule": UNUSED,
-    "early_stopping": UNUSED,
-    "validation_fraction": UNUSED,
-    "n_iter_no_change": UNUSED,
-    "tol": UNUSED,
-    "warm_start": UNUSED,
-    # the first call draws the seeds of all
-    "random_state": UNUSED,
 }
 
 #: What a warm-started ``fit`` makes of them: a net of its own has the schedules, too.

@@ -83,7 +83,7 @@ def fit_rows(
     net, state = fit.net, fit.state
     train_index, split = next_split(
         X.shape[0],
-        settings.validation_fraction,
+        settings.held_out_fraction,
         seeds.numpy_generator(seeds.split),
         None if previous is None else previous.state.split,
     )
@@ -92,7 +92,7 @@ def fit_rows(
     pca_init = None
     if previous is not None:
         warm_start_from(fit, previous, settings)
-    elif settings.linear_path:
+    elif settings.begins_linear:
         linear = PCAInit(X, state, settings, seeds)
         pca_init = linear.of(train_index)
         strategy.set_pca_init(state, pca_init)
@@ -144,7 +144,7 @@ def fitted_chunk(
     strategy, pca_init = settings.strategy, None
     fit = begin(X, settings, seeds, feature_names) if previous is None else previous
     net, state = fit
-    if previous is None and settings.linear_path:
+    if previous is None and settings.begins_linear:
         pca_init = PCAInit(X, state, settings, seeds).of(np.arange(X.shape[0]))
         strategy.set_pca_init(state, pca_init)
     with going_on(fit, settings):
@@ -173,7 +173,7 @@ def train_epochs(
     whether patience with epochs that do not help ended it.
     """
     callbacks: list[tuple[str, Callback]] = []
-    if settings.cosine:
+    if settings.lr_schedule == "cosine":
         callbacks.append(("skvae_lr_schedule", cosine_schedule(settings.max_epochs)))
     best = None
     if valid is not None:

@@ -1,37 +1,67 @@
 """What an estimator's parameters say, checked and resolved."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 
 from .._likelihoods.base import Likelihood
+from .._utils.device import checked_precision
+from .parameters import resolved
 from .strategy import TrainingStrategy
 
+# Parameters of the network that the table has.
+_NETWORK = ("latent_dim", "hidden_dims", "activation", "use_batch_norm", "dropout_rate")
 
-@dataclass(frozen=True)
-class Settings:
+
+class Settings(SimpleNamespace):
     """Of one call of ``fit`` or ``partial_fit``.
 
-    ``network`` are parameters of the network, but for its seed; ``linear_path`` says
-    that training begins at a linear model; ``validation_fraction`` is None without
-    early stopping.
+    Every shared parameter by its name (see ``parameters``), and
+
+    Attributes
+    ----------
+    strategy : TrainingStrategy
+    likelihood : type of Likelihood
+    network : dict
+        Parameters of the network, but for its seed.
+    begins_linear : bool
+        Whether training begins at a linear model.
     """
 
     strategy: TrainingStrategy
     likelihood: type[Likelihood]
-    network: dict
-    linear_path: bool
-    lr: float
-    weight_decay: float
-    batch_size: int
-    max_epochs: int
-    gradient_clip_val: float | None
-    cosine: bool
-    validation_fraction: float | None
-    n_iter_no_change: int
-    tol: float
+    network: dict[str, Any]
+    begins_linear: bool
     device: torch.device
-    precision: str
-    verbose: int
-    callbacks: Sequence
+
+    @property
+    def held_out_fraction(self) -> float | None:
+        """Share of the rows to hold out, None without early stopping."""
+        return self.validation_fraction if self.early_stopping else None
+
+
+def settings_of(
+    estimator: Any,
+    n_features: int,
+    strategy: TrainingStrategy,
+    likelihood: type[Likelihood],
+) -> Settings:
+    """The parameters of an estimator, for a table of so many columns.
+
+    Raises
+    ------
+    ValueError
+        If one is none that this machine or the package has.
+    """
+    values = resolved(estimator)
+    checked_precision(values["precision"], values["device"])
+    linear = values["linear_path"] is not None and strategy.begins_linear(likelihood)
+    network = {name: values[name] for name in _NETWORK}
+    return Settings(
+        **values,
+        strategy=strategy,
+        likelihood=likelihood,
+        network={"n_features": n_features, **network, "linear_path": linear},
+        begins_linear=linear,
+    )

@@ -16,10 +16,8 @@ from sklearn.utils import _safe_indexing
 
 from .._data.counts import warn_if_counts
 from .._evaluation.advice import what_was_kept
-from ..ae import AETransformer
+from ..ae import AETransformer, RAETransformer, SAETransformer
 from ..presets import ESTIMATORS, preset_params
-from ..rae import RAETransformer
-from ..sae import SAETransformer
 from ..vae import VAETransformer
 from .files import (
     WRITABLE,

@@ -6,7 +6,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
 from skvae import RAETransformer
-from skvae.rae import fit_density
+from skvae._evaluation.density import fit_density
 
 
 def test_a_larger_weight_shortens_codes(digits):

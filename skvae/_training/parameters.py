@@ -1,0 +1,302 @@
+"""The parameters that all estimators share: one table.
+
+What scikit-learn checks of each, what ``partial_fit`` makes of a change, and its entry
+in the estimators' docstrings. A new one stands here and in the signatures of ``vae.py``
+and ``ae.py``.
+"""
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._nn.autoencoder import ACTIVATIONS
+from .._utils.device import resolve_device
+from .._utils.validation import checked_hidden_dims, normalised_activation
+from .callbacks import checked_callbacks
+
+#: A change is applied by the next ``partial_fit``.
+APPLIED = "applied"
+#: It decides on the architecture.
+REFUSED = "refused"
+#: Not a part of what the call does, or fixed by the first one.
+UNUSED = "unused"
+
+
+class Parameter(NamedTuple):
+    """A parameter: its constraint, what a change means, and its numpydoc entry.
+
+    ``resolve`` makes of a valid value what training works with, or raises a
+    ``ValueError``. Without a text, each estimator has an entry of its own.
+    """
+
+    constraint: list[Any]
+    partial_fit: str
+    resolve: Callable[[Any], Any]
+    kind: str = ""
+    text: str = ""
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _known_activation(name: str) -> str:
+    return normalised_activation(name, ACTIVATIONS)
+
+
+_NETWORK = {
+    "hidden_dims": Parameter(
+        ["array-like"],
+        REFUSED,
+        checked_hidden_dims,
+        "tuple of int, default=(256, 128)",
+        "Widths of the encoder's layers; the decoder mirrors them. ``()`` is a "
+        "linear model, whose optimum is PCA, or probabilistic PCA.",
+    ),
+    "activation": Parameter(
+        [str],
+        REFUSED,
+        _known_activation,
+        'str, default="gelu"',
+        '"gelu", "silu", "relu", "leaky_relu" or "swiglu"; upper and lower case and '
+        "underscores do not matter.",
+    ),
+    "dropout_rate": Parameter(
+        [Interval(Real, 0, 1, closed="left")],
+        REFUSED,
+        float,
+        "float, default=0.0",
+        "Share of a hidden layer's units that training drops, in [0, 1).",
+    ),
+    "use_batch_norm": Parameter(
+        ["boolean"],
+        REFUSED,
+        bool,
+        "bool, default=True",
+        'Normalise hidden layers: over the batch, or over the layer for "swiglu".',
+    ),
+}
+_TRAINING = {
+    "lr": Parameter(
+        [Interval(Real, 0, None, closed="neither")],
+        APPLIED,
+        float,
+        "float, default=2e-3",
+        "Learning rate of AdamW.",
+    ),
+    "weight_decay": Parameter(
+        [Interval(Real, 0, None, closed="left")],
+        APPLIED,
+        float,
+        "float, default=0.0",
+        "Decoupled weight decay of AdamW.",
+    ),
+    "batch_size": Parameter(
+        [Interval(Integral, 1, None, closed="left")],
+        APPLIED,
+        int,
+        "int, default=128",
+        "Largest number of rows in a minibatch. Minibatches are of equal size; with "
+        "batch normalisation they have two rows or more.",
+    ),
+    "max_epochs": Parameter(
+        [Interval(Integral, 1, None, closed="left")],
+        UNUSED,
+        int,
+        "int, default=60",
+        "Largest number of passes over the training rows.",
+    ),
+    "gradient_clip_val": Parameter(
+        [Interval(Real, 0, None, closed="neither"), None],
+        APPLIED,
+        _as_it_is,
+        "float or None, default=1.0",
+        "Largest norm of the gradient, with X in units of its own standard deviation.",
+    ),
+    "lr_schedule": Parameter(
+        [StrOptions({"constant", "cosine"})],
+        UNUSED,
+        str,
+        '{"constant", "cosine"}, default="cosine"',
+        "Learning rate over the ``max_epochs`` epochs: constant, or to 0 along a "
+        "cosine.",
+    ),
+    "early_stopping": Parameter(
+        ["boolean"],
+        UNUSED,
+        bool,
+        "bool, default=True",
+        "Hold out rows, keep the epoch that is best on them, and stop when "
+        "``n_iter_no_change`` epochs brought no improvement.",
+    ),
+    "validation_fraction": Parameter(
+        [Interval(Real, 0, 1, closed="neither")],
+        UNUSED,
+        float,
+        "float, default=0.1",
+        "Share of the rows to hold out, in (0, 1).",
+    ),
+    "n_iter_no_change": Parameter(
+        [Interval(Integral, 1, None, closed="left")],
+        UNUSED,
+        int,
+        "int, default=15",
+        "Epochs without improvement to wait for.",
+    ),
+    "tol": Parameter(
+        [Interval(Real, 0, None, closed="left")],
+        UNUSED,
+        float,
+        "float, default=0.01",
+        "An improvement is more than this, in nats per row; without a likelihood, "
+        "that is D / 2 times the difference in the logarithm of the loss.",
+    ),
+    "warm_start": Parameter(
+        ["boolean"],
+        UNUSED,
+        bool,
+        "bool, default=False",
+        "Whether ``fit`` goes on from the weights of the last fit. With early "
+        "stopping, these are kept unless an epoch is better by more than ``tol``.",
+    ),
+    "callbacks": Parameter(
+        [list, tuple, None],
+        APPLIED,
+        checked_callbacks,
+        "list of skorch callbacks or None, default=None",
+        'Passed on to the net as they are. A skorch "batch" is one epoch here: see '
+        ":class:`skorch.callbacks.Callback` and the Notes of "
+        ":class:`VAETransformer`.",
+    ),
+    "device": Parameter(
+        [str, torch.device],
+        APPLIED,
+        resolve_device,
+        'str, default="auto"',
+        '"cpu", "cuda", "cuda:1", "mps", or "auto": CUDA, then Metal, then the CPU.',
+    ),
+    "precision": Parameter(
+        [StrOptions({"float32", "bf16"})],
+        APPLIED,
+        str,
+        '{"float32", "bf16"}, default="float32"',
+        'Precision of the matrix products in a training step. "bf16" runs the step '
+        "under torch's automatic mixed precision, in bfloat16: for large networks "
+        'on a GPU; not on "mps", and on a CPU usually slower. Weights, gradients '
+        "and the loss stay float32, and so does all else: validation, calibration, "
+        "scores and codes. Rounding adds about 1e-5 of the variance of X to the "
+        "squared error of a step.",
+    ),
+    "random_state": Parameter(
+        ["random_state"],
+        UNUSED,
+        _as_it_is,
+        "int, RandomState instance or None, default=None",
+        "Seed of weights, order of rows, noise, dropout and held-out rows. The "
+        "global generators of NumPy and torch are neither read nor moved. The same "
+        "integer gives the same bits on a CPU.",
+    ),
+    "verbose": Parameter(
+        ["verbose"],
+        APPLIED,
+        int,
+        "int, default=0",
+        "Whether to print a line an epoch, and which epoch was kept.",
+    ),
+}
+SHARED: dict[str, Parameter] = {
+    "latent_dim": Parameter(
+        [Interval(Integral, 1, None, closed="left")],
+        REFUSED,
+        int,
+    ),
+    "linear_path": Parameter(
+        [StrOptions({"pca"}), None],
+        REFUSED,
+        _as_it_is,
+    ),
+    **_NETWORK,
+    **_TRAINING,
+}
+
+_MODULE = """
+net_ : skorch.NeuralNet
+    The fitted net.
+module_ : torch.nn.Module
+    The fitted module, with ``code``, ``decode`` and ``forward``. It works on
+    ``(X - mean_) / scale_``, and its codes are those of ``transform`` divided by
+    ``scale_``.
+"""
+_ATTRIBUTES = """
+n_iter_ : int
+    Number of epochs trained.
+best_epoch_ : int
+    Epoch whose weights were kept. 0 is the state before training: no epoch was
+    better on the held-out rows. With a linear path that is PCA of all rows.
+mean_ : ndarray of shape (n_features,)
+    Mean of every feature.
+scale_ : float
+    Root of the mean variance of the features.
+n_features_in_ : int
+    Number of features.
+feature_names_in_ : ndarray of shape (n_features,)
+    Names of the features, if X had any.
+"""
+
+_T = TypeVar("_T", bound=type)
+
+
+def documented(estimator: _T) -> _T:
+    """Fill the shared entries into a class's docstring.
+
+    ``%(network)s`` stands for the parameters of the network, ``%(training)s`` for those
+    of training, ``%(module)s`` for the net of a plain autoencoder, and ``%(fitted)s``
+    for the attributes that every fit sets.
+    """
+    if estimator.__doc__ is None:  # python -OO
+        return estimator
+    groups = {"network": _entries(_NETWORK), "training": _entries(_TRAINING)}
+    groups |= {"module": _MODULE, "fitted": _ATTRIBUTES}
+    doc = inspect.cleandoc(estimator.__doc__)
+    for name, text in groups.items():
+        doc = doc.replace(f"%({name})s", text.strip())
+    estimator.__doc__ = doc
+    return estimator
+
+
+def _entries(parameters: dict[str, Parameter]) -> str:
+    lines = []
+    for name, parameter in parameters.items():
+        lines.append(f"{name} : {parameter.kind}")
+        lines += textwrap.wrap(
+            parameter.text,
+            width=84,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def constraints() -> dict[str, list[Any]]:
+    """What scikit-learn checks of the shared parameters."""
+    return {name: list(p.constraint) for name, p in SHARED.items()}
+
+
+def resolved(estimator: Any) -> dict[str, Any]:
+    """The shared parameters of an estimator, as training works with them.
+
+    Raises
+    ------
+    ValueError
+        If one is none that this machine or the package has.
+    """
+    return {
+        name: parameter.resolve(getattr(estimator, name))
+        for name, parameter in SHARED.items()
+    }
