@@ -110,6 +110,6 @@ def test_a_step_stays_on_the_gpu_and_does_not_wait(rows, kind, activation, linea
     gradients.attach()
     # Without a GPU there is no generator on one: None stands for torch's own.
     terms = gradients.compute(rows.batch(torch.arange(16)), None)
-    clip([gradients.flat], 1.0)
+    clip([gradients.flat], torch.linalg.vector_norm(gradients.flat), 1.0)
     assert terms.device == gradients.flat.device == CUDA
     assert len(terms) == len(criterion.loss_terms)

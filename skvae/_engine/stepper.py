@@ -40,9 +40,8 @@ def uses_autograd() -> bool:
     return engine == "autograd"
 
 
-def clip(gradients: list[Tensor], max_norm: float) -> None:
-    """Scale the gradient, in parts, down to the length ``max_norm`` if it is longer."""
-    norm = nn.utils.get_total_norm(gradients)
+def clip(gradients: list[Tensor], norm: Tensor, max_norm: float) -> None:
+    """Scale the gradient, in parts, from its ``norm`` down to ``max_norm`` at most."""
     # By a factor of 1 where it is not longer: a look would wait for a GPU.
     factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
@@ -128,7 +127,8 @@ class Stepper:
     def _derived_step(self, batch: Minibatch) -> Tensor:
         terms = self._derived.compute(batch, self._generator)
         if self._max_norm is not None:
-            clip([self._derived.flat], self._max_norm)
+            flat = self._derived.flat
+            clip([flat], torch.linalg.vector_norm(flat), self._max_norm)
         self._update.step()
         self._criterion.update_running_stats(terms)
         return terms
@@ -146,7 +146,8 @@ class Stepper:
             terms = self._criterion.terms(self._network, batch, self._generator)
         self._criterion(terms).backward()
         if self._max_norm is not None:
-            clip([p.grad for p in parameters if p.grad is not None], self._max_norm)
+            parts = [p.grad for p in parameters if p.grad is not None]
+            clip(parts, nn.utils.get_total_norm(parts), self._max_norm)
         if on_grad_computed is not None:
             on_grad_computed(batch.target)
         self._optimizer.step()
