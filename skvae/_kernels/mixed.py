@@ -18,8 +18,9 @@ def _blocks(weight: Tensor):
 
 def mixed_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear`` in the precision of x: (n, n_in) by (n_out, n_in) to (n, n_out)."""
-    if x.dtype == weight.dtype:
-        return F.linear(x, weight, bias)
+    if x.dtype == weight.dtype or weight.numel() <= BLOCK_ENTRIES:
+        part = None if bias is None else bias.to(x.dtype)
+        return F.linear(x, weight.to(x.dtype), part)
     y = x.new_empty(len(x), len(weight))
     for columns in _blocks(weight):
         part = None if bias is None else bias[columns].to(x.dtype)
@@ -29,8 +30,8 @@ def mixed_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
 
 def mixed_product(x: Tensor, weight: Tensor) -> Tensor:
     """``x @ weight`` in the precision of x: (n, n_in) by (n_in, n_out)."""
-    if x.dtype == weight.dtype:
-        return x @ weight
+    if x.dtype == weight.dtype or weight.numel() <= BLOCK_ENTRIES:
+        return x @ weight.to(x.dtype)
     y = x.new_zeros(len(x), weight.shape[1])
     for rows in _blocks(weight):
         y.addmm_(x[:, rows], weight[rows].to(x.dtype))
