@@ -1,6 +1,6 @@
 import torch
 
-from skvae._engine.flat import lie_in, side_by_side
+from skvae._engine.flat import side_by_side
 
 
 def test_views_have_the_shapes_and_share_the_memory():
@@ -19,13 +19,3 @@ def test_views_do_not_overlap():
         view.fill_(number)
     assert [view.unique().tolist() for view in views] == [[1.0], [2.0], [3.0]]
     assert flat.sum().item() == 3 + 2 * 4 + 3 * 40
-
-
-def test_it_is_known_whether_tensors_lie_in_one():
-    flat, views = side_by_side([torch.ones(3, 5), torch.ones(()), torch.ones(17)])
-    assert lie_in(flat, views)
-    assert not lie_in(flat, views[::-1])
-    assert not lie_in(flat, views[:2])
-    assert not lie_in(flat, [*views[:2], views[2].clone()])
-    assert not lie_in(flat, [*views[:2], None])
-    assert not lie_in(flat.clone(), views)

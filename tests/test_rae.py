@@ -1,12 +1,8 @@
-import warnings
-
 import numpy as np
 import pytest
-from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import NearestNeighbors
 
 from skvae import RAETransformer
-from skvae._evaluation.density import fit_density
 
 
 def test_a_larger_weight_shortens_codes(digits):
@@ -71,31 +67,6 @@ def test_samples_leave_the_density_and_the_global_generator_alone(small, quick):
     np.testing.assert_array_equal(np.random.get_state()[1], before)
     with pytest.raises(ValueError, match="positive integer"):
         rae.sample(0)
-
-
-def test_density_is_as_good_as_scikit_learns(wine):
-    """Another start of the same iteration: the likelihood of the codes agrees."""
-    ours, theirs = (
-        [make(seed).score(wine[:, :4]) for seed in range(8)]
-        for make in (
-            lambda seed: fit_density(wine[:, :4], 5, 1.0, seed),
-            lambda seed: GaussianMixture(5, reg_covar=1e-6, random_state=seed).fit(
-                wine[:, :4]
-            ),
-        )
-    )
-    assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.05)
-    assert fit_density(wine, 5, 1.0, 0).get_params()["means_init"] is None
-
-
-def test_density_of_few_or_equal_codes():
-    codes = np.random.RandomState(0).randn(12, 5)
-    assert fit_density(codes, 10, 1.0, 0).n_components == 2
-    assert fit_density(codes[:2], 10, 1.0, 0).n_components == 1
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        density = fit_density(np.zeros((200, 2)), 10, 1.0, 0)
-    assert np.isfinite(density.sample(3)[0]).all()
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])

@@ -4,7 +4,6 @@ On a small network most of the time of an operation goes into starting it.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 from torch import Tensor
 
@@ -26,17 +25,3 @@ def side_by_side(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         gap.zero_()  # for norms of the whole
         views.append(view.view_as(tensor))
     return flat, views
-
-
-def lie_in(flat: Tensor, tensors: Sequence[Tensor | None]) -> bool:
-    """Whether these are all the views of a tensor that :func:`side_by_side` made."""
-    views = [t for t in tensors if t is not None]
-    if len(views) < len(tensors):
-        return False
-    sizes = _sizes(views)
-    starts = accumulate(sizes, initial=flat.data_ptr() // flat.itemsize)
-    return sum(sizes) == flat.numel() and all(
-        view.data_ptr() == start * flat.itemsize
-        for view, start in zip(views, starts, strict=False)
-        if view.numel()
-    )

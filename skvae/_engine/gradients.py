@@ -55,11 +55,11 @@ from .._nn.autoencoder import (
     LayerNorm,
     Linear,
 )
-from .._nn.posterior import capped_log_var, kl_to_standard_normal
-from .._nn.thresholds import ThresholdedAutoencoder, soft_threshold, with_noise
+from .._nn.thresholds import ThresholdedAutoencoder
 from .._objectives.criterion import Criterion
 from .._objectives.penalised_error import PenalisedError
 from .._objectives.weighted_elbo import WeightedELBO
+from .code_gradients import code_of
 from .flat import side_by_side
 
 _COVERED = {
@@ -340,91 +340,6 @@ class _Decoder:
         return g_code
 
 
-class _GaussianCode:
-    """The terms behind the squared error, and a draw from the posterior."""
-
-    def __init__(self, criterion: WeightedELBO) -> None:
-        self._criterion = criterion
-
-    def forward(
-        self, outputs: Sequence[Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, list[Tensor]]:
-        mean, raw = outputs
-        log_var = capped_log_var(raw)
-        noise = torch.empty_like(mean).normal_(generator=generator)
-        spread = noise.mul_((0.5 * log_var).exp())
-        kl = kl_to_standard_normal(mean, log_var)
-        terms = [kl.sum() / len(kl)]
-        weight = self._criterion.weight
-        if self._criterion.free_bits > 0.0:
-            per_unit = kl.mean(dim=0)
-            terms.append(per_unit.clamp_min(self._criterion.free_bits).sum())
-            weight = weight * (per_unit >= self._criterion.free_bits)
-        # s^2 - 1, without cancellation for a unit near the prior
-        self._kept = mean, spread, torch.expm1(log_var), weight
-        return mean + spread, terms
-
-    def backward(self, g: Tensor) -> list[Tensor]:
-        mean, spread, excess, weight = self._kept
-        share = 1.0 / len(mean)
-        g_log_var = torch.addcmul(g * spread, excess, weight, value=share)
-        return [
-            torch.addcmul(g, mean, weight, value=share),
-            g_log_var.mul_(excess).mul_(-0.5),
-        ]
-
-
-class _PenalisedCode:
-    """The terms behind the squared error; the code is taken as it is."""
-
-    def __init__(self, criterion: PenalisedError) -> None:
-        self._criterion = criterion
-
-    def forward(
-        self, outputs: Sequence[Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, list[Tensor]]:
-        (self._z,) = outputs
-        return self._z, self._criterion.code_terms(self._z)
-
-    def backward(self, g: Tensor) -> list[Tensor]:
-        weight = self._criterion.reg_weight / len(g)
-        if self._criterion.code_penalty == "l2":
-            return [g.add_(self._z, alpha=2.0 * weight)]
-        if self._criterion.code_penalty == "l1":
-            return [g.add_(self._z.sign(), alpha=weight)]
-        return [g]
-
-
-class _ThresholdedCode:
-    """The terms behind the squared error, and a sparse code with noise."""
-
-    def __init__(self, criterion: PenalisedError, threshold: Tensor) -> None:
-        self._criterion, self._threshold = criterion, threshold
-
-    def forward(
-        self, outputs: Sequence[Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, list[Tensor]]:
-        (a,) = outputs
-        self._z = soft_threshold(a, self._threshold)
-        noisy = with_noise(self._z, self._threshold, generator)
-        return noisy, self._criterion.code_terms(self._z)
-
-    def backward(self, g: Tensor) -> list[Tensor]:
-        price = self._criterion.price(len(g))
-        passed = torch.where(self._z == 0.0, soft_threshold(g, price), g)
-        return [passed.add_(self._z.sign(), alpha=price)]
-
-
-def _code(
-    module: Autoencoder, criterion: Criterion
-) -> _GaussianCode | _PenalisedCode | _ThresholdedCode:
-    if isinstance(criterion, PenalisedError):
-        if criterion.thresholds:
-            return _ThresholdedCode(criterion, cast(Tensor, module.threshold))
-        return _PenalisedCode(criterion)
-    return _GaussianCode(cast(WeightedELBO, criterion))
-
-
 def _has_hooks(module: nn.Module) -> bool:
     return bool(
         module._forward_hooks
@@ -483,7 +398,7 @@ class Gradients:
         """
         if not self._parts:
             encoder, decoder = self._module.encoder, self._module.decoder
-            code = _code(self._module, self._criterion)
+            code = code_of(self._module, self._criterion)
             self._parts = _Encoder(encoder), code, _Decoder(decoder)
         if memory is not None:
             self.flat = memory
