@@ -157,12 +157,13 @@ class Diagnosis:
         Units whose posterior mean, in the network, has a variance above 0.01 over rows.
     mutual_information : float
         I(x; z) in nats between rows and the network's codes, under the aggregate
-        posterior of at most 2,048 rows, evenly spaced. It cannot exceed the logarithm of their number (7.6):
-        a value near that says only that posteriors do not overlap.
+        posterior of at most 2,048 rows, evenly spaced. It cannot exceed the logarithm
+        of their number (7.6): a value near that says only that posteriors do not
+        overlap.
     shuffle_loss : float
         Nats per row that the network's ELBO falls by when rows exchange their codes,
-        with the noise variance as it is. A decoder that ignores codes loses nothing. From at
-        most 4,096 rows, evenly spaced, fewer if rows are very wide.
+        with the noise variance as it is. A decoder that ignores codes loses nothing.
+        From at most 4,096 rows, evenly spaced, fewer if rows are very wide.
     beta : float
         ``beta_`` of the model: its weight over that of maximum likelihood.
     kld_weight : float
