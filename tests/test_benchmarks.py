@@ -252,6 +252,7 @@ def sweep(folder, benchmarks, *arguments):
     return [read_run(at).config for at in (folder / "runs").glob("*/")]
 
 
+@pytest.mark.slow
 def test_the_sweep_of_the_old_code_base(tmp_path, benchmarks):
     """Sixteen runs, without -m."""
     configs = sweep(tmp_path, benchmarks, "experiment=stage1_vae_sweep")

@@ -60,8 +60,12 @@ def test_weights_run_from_all_units_to_one(request, data, latent_dim):
 
 @pytest.mark.parametrize(
     ("data", "latent_dim", "max_epochs"),
-    # Digits' first two eigenvalues are alike, and training is slow between them.
-    [("breast_cancer", 8, 400), ("wine", 4, 400), ("digits", 6, 700)],
+    [
+        ("breast_cancer", 8, 400),
+        ("wine", 4, 400),
+        # The first two eigenvalues are alike, and training is slow between them.
+        pytest.param("digits", 6, 700, marks=pytest.mark.slow),
+    ],
 )
 def test_a_linear_vae_has_the_predicted_units(request, data, latent_dim, max_epochs):
     """Trained from random weights, at every suggested weight.
@@ -494,7 +498,10 @@ def test_rows_that_are_all_the_same(quick):
     assert (found.expected_rate, found.expected_active_units) == (0.0, 0)
 
 
-@pytest.mark.parametrize("kld_weight", [1e-5, 1e-8, 0.0])
+@pytest.mark.parametrize(
+    "kld_weight",
+    [1e-5, *(pytest.param(weight, marks=pytest.mark.slow) for weight in (1e-8, 0.0))],
+)
 def test_a_preset_that_is_not_trained_is_told_so(digits, kld_weight):
     """Whatever the weight, only more training cures it."""
     preset = VAETransformer.from_preset(

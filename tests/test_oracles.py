@@ -39,7 +39,12 @@ def sampled_error(vae, X):
 
 
 @pytest.mark.parametrize(
-    ("data", "latent_dim"), [("breast_cancer", 8), ("wine", 4), ("digits", 16)]
+    ("data", "latent_dim"),
+    [
+        ("breast_cancer", 8),
+        ("wine", 4),
+        pytest.param("digits", 16, marks=pytest.mark.slow),
+    ],
 )
 def test_fitted_noise_reaches_ppca(request, data, latent_dim):
     """Oracles 1 and 3."""
@@ -60,7 +65,11 @@ def test_fitted_noise_reaches_ppca(request, data, latent_dim):
 # s between eigenvalues that are far apart, so that "exactly" is a fair question
 @pytest.mark.parametrize(
     ("data", "latent_dim", "s", "n_active"),
-    [("breast_cancer", 8, 0.9, 6), ("wine", 6, 1.1, 3), ("digits", 6, 0.33, 4)],
+    [
+        ("breast_cancer", 8, 0.9, 6),
+        ("wine", 6, 1.1, 3),
+        pytest.param("digits", 6, 0.33, 4, marks=pytest.mark.slow),
+    ],
 )
 def test_fixed_weight_activates_the_predicted_units(
     request, data, latent_dim, s, n_active

@@ -2,6 +2,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from threading import Event
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from skvae import VAETransformer
@@ -85,9 +86,15 @@ def test_large_work_inside_an_entry_has_the_threads_of_the_caller(two_threads):
     assert torch.get_num_threads() == 2
 
 
+@cache
+def blas_libraries():
+    """Looked for once: that takes milliseconds."""
+    found = ThreadpoolController().lib_controllers
+    return [library for library in found if library.user_api == "blas"]
+
+
 def blas_threads():
-    info = threadpool_info()
-    return [lib["num_threads"] for lib in info if lib["user_api"] == "blas"]
+    return [library.num_threads for library in blas_libraries()]
 
 
 def test_blas_and_openmp_are_held_to_the_same_and_put_back():
