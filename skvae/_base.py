@@ -22,7 +22,7 @@ from ._kernels.threads import threads_for
 from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
 from ._nn.autoencoder import Autoencoder
-from ._training.callbacks import CallbackParams, checked_callbacks
+from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
 from ._training.fit import fit_rows, fitted_chunk
 from ._training.fitted import Fitted
@@ -363,7 +363,7 @@ class BaseAutoencoder(
         state.pop("net_", None)
         fit = state.pop("_fitted", None)
         if fit is not None:
-            state["_packed"] = packed(fit)
+            state["_packed"] = packed(fit, self.callbacks)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -378,9 +378,8 @@ class BaseAutoencoder(
         data = state.pop("_packed", None)
         super().__setstate__(state)
         if data is not None:
-            callbacks = checked_callbacks(self.callbacks)
             self._fitted = unpacked(
-                data, self._strategy_type, self._likelihood, callbacks
+                data, self._strategy_type, self._likelihood, self.callbacks
             )
             self.net_ = self._fitted.net
 

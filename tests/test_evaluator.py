@@ -154,3 +154,30 @@ def test_beta_and_a_weight_exclude_each_other(small):
         VAETransformer(2, beta=0.0).fit(small)
     with pytest.raises(ValueError, match="'background_weight' parameter"):
         VAETransformer(2, background_weight=1.0).fit(small)
+
+
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_training_that_goes_on_leaves_the_background_behind(call):
+    """PCA was kept by the first fit, and is left by the next."""
+    generator = np.random.RandomState(1)
+    X = generator.randn(400, 2) @ generator.randn(2, 6) + generator.randn(400, 6) / 2
+    far = 100.0 * generator.randn(50, 6)
+    model = VAETransformer(2, max_epochs=5, random_state=0).fit(X)
+    assert model.best_epoch_ == 0
+    assert not model.background_responsibility(far).any()
+    linear = model.score_samples(far)
+    model.set_params(warm_start=True, early_stopping=False, max_epochs=60)
+    for _ in range(1 if call == "fit" else 20):
+        getattr(model.set_params(batch_size=16, lr=0.01), call)(X)
+    assert model.best_epoch_ > 0
+    assert model.background_responsibility(far).max() > 0.99
+    assert (model.score_samples(far) > linear - 5.0).all()
+
+
+def test_a_diagnosis_is_of_the_fit_whatever_is_set_later(breast_cancer):
+    X = breast_cancer[:300]
+    model = VAETransformer(4, max_epochs=60, random_state=0, beta=3.0).fit(X)
+    before = repr(diagnose(model, X))
+    assert "lower it to 1" in before.replace("\n", " ")
+    model.set_params(beta=8.0, kld_weight=0.1)
+    assert repr(diagnose(model, X)) == before

@@ -168,6 +168,61 @@ def test_callbacks_keep_what_they_have_counted(small, quick):
     assert torch.equal(other.module_.encoder.mean.weight, weight)
 
 
+class Clears(Callback):
+    """What it has counted is gone when it is begun anew."""
+
+    def __init__(self):
+        self.epochs = None
+
+    def initialize(self):
+        self.epochs = []
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs.append(net.history[-1, "epoch"])
+
+
+def test_a_copy_begins_no_callback_anew(small, quick):
+    model = VAETransformer(**quick, callbacks=[Clears(), ("train_loss", Clears())])
+    model.fit(small)
+    copy.copy(model)
+    assert model.callbacks[0].epochs == [1, 2, 3]
+    other = pickle.loads(pickle.dumps(model))
+    names = [name for name, _ in model.net_.callbacks_]
+    assert [name for name, _ in other.net_.callbacks_] == names
+    for one in (model, other):
+        one.partial_fit(small)
+        assert one.callbacks[0].epochs == [1, 2, 3, 4]
+        assert one.callbacks[1][1].epochs == [1, 2, 3, 4]
+
+
+def test_callbacks_that_came_after_the_fit_are_begun_with_the_next(small, quick):
+    model = VAETransformer(**quick).fit(small).set_params(callbacks=[Clears()])
+    other = pickle.loads(pickle.dumps(model))
+    for one in (model, other):
+        one.partial_fit(small)
+        assert one.callbacks[0].epochs == [4]
+    unchecked = pickle.loads(pickle.dumps(model.set_params(callbacks=3)))
+    assert unchecked.callbacks == 3
+
+
+def test_the_best_score_so_far_goes_with_a_copy(small, quick):
+    model = VAETransformer(**quick).fit(small)
+    other = pickle.loads(pickle.dumps(model))
+    for one in (model, other):
+        one.partial_fit(10.0 * small)  # a worse loss
+        assert not one.net_.history[-1, "train_loss_best"]
+
+
+@pytest.mark.parametrize("Estimator", [VAETransformer, AETransformer])
+@pytest.mark.parametrize("shape", [(40, 5), (2, 3)])
+def test_a_model_of_rows_that_are_all_the_same_comes_back(Estimator, shape):
+    X = np.ones(shape)
+    model = Estimator(2, max_epochs=2, random_state=0).fit(X)
+    other = pickle.loads(pickle.dumps(model))
+    np.testing.assert_equal(answers(other, X), answers(model, X))
+
+
 def test_files_are_as_large_as_what_was_learnt(small):
     model = VAETransformer(3, max_epochs=2, random_state=0).fit(small)
     arrays = model._fitted.state.arrays().values()

@@ -228,6 +228,8 @@ def record_of(
         lr=settings.lr,
         free_bits=getattr(settings.strategy, "free_bits", 0.0),
         background_weight=getattr(settings.strategy, "background_weight", 0.0),
+        fitted=getattr(settings.strategy, "kld_weight", 0.0) is None,
+        beta=getattr(settings.strategy, "beta", 1.0),
     )
 
 

@@ -152,6 +152,20 @@ class EpochNet(NeuralNet):
             for name, callback in super().get_default_callbacks()
         ]
 
+    def take_callbacks(self, callbacks: list) -> None:
+        """Have callbacks that an earlier net has begun: they keep what they know."""
+        items = [i[1] if isinstance(i, tuple | list) else i for i in callbacks]
+        begun = {id(item) for item in items if not isinstance(item, type)}
+        self.callbacks = callbacks
+        self.callbacks_ = []
+        for name, item in self._uniquely_named_callbacks():
+            if item is None:
+                continue
+            callback = item() if isinstance(item, type) else item
+            if id(item) not in begun:  # skorch's own, and what was given as a class
+                callback.initialize()
+            self.callbacks_.append((name, callback))
+
     def get_dataset(self, X, y=None):
         """A dataset of rows in the module's units, checked for their number.
 

@@ -31,9 +31,14 @@ _OPTIONS = (
 )
 
 
-def packed(fit: Fitted) -> dict[str, Any]:
-    """A fitted net and its state as plain data, arrays of their own."""
+def packed(fit: Fitted, callbacks: Any) -> dict[str, Any]:
+    """A fitted net and its state as plain data, arrays of their own.
+
+    ``callbacks`` are the estimator's, which it keeps itself: of today, where the net
+    has those of the last call.
+    """
     net, state = fit
+    own = {id(callback) for callback in _instances(net.callbacks)}
     criterion = net.get_params_for("criterion")
     options = net.get_params(deep=True)
     return {
@@ -43,6 +48,8 @@ def packed(fit: Fitted) -> dict[str, Any]:
         "options": {name: options[name] for name in _OPTIONS},
         "history": [_plain(row) for row in net.history],
         "n_steps": int(net.n_steps_),
+        "has_callbacks": list(net.callbacks) == _listed(callbacks),
+        "notes": {name: _notes(cb) for name, cb in net.callbacks_ if id(cb) not in own},
         "record": state.record._asdict(),
         "frozen": [n for n, p in state.named_parameters() if not p.requires_grad],
         "state": state.arrays(),
@@ -55,7 +62,7 @@ def unpacked(
     data: dict[str, Any],
     strategy: Any,
     likelihood: type[Likelihood],
-    callbacks: Sequence,
+    callbacks: Any,
 ) -> Fitted:
     """The net and the state that were packed, on a device that is here.
 
@@ -80,17 +87,18 @@ def unpacked(
         )
     options = {**data["options"], "device": device}
     given = likelihood(network["n_features"])
-    known = [(cb, dict(vars(cb))) for cb in _instances(callbacks)]
     net = build_net(
         network=strategy.network,
         # The weights are there: none have to be drawn.
         network_params={**network, "seed": None},
         criterion=strategy.criterion,
         criterion_params={**data["criterion"], "likelihood": given},
-        options={**options, "callbacks": list(callbacks)},
+        options={**options, "callbacks": []},
     )
-    for callback, attributes in known:  # which an initialised net has begun anew
-        vars(callback).update(attributes)
+    if data["has_callbacks"]:  # otherwise the next call begins those of then
+        net.take_callbacks(_listed(callbacks))
+    for name, callback in net.callbacks_:
+        vars(callback).update(data["notes"].get(name, {}))
     state = FittedState(net.module_, net.criterion_)
     state.load_arrays(data["state"])
     state.record = Record(**data["record"])
@@ -103,6 +111,11 @@ def unpacked(
     return Fitted(net, state)
 
 
+def _listed(callbacks: Any) -> list:
+    """A ``callbacks`` parameter, which nobody has checked since it was set."""
+    return list(callbacks) if isinstance(callbacks, list | tuple) else []
+
+
 def _without(params: dict, name: str) -> dict:
     return {key: value for key, value in params.items() if key != name}
 
@@ -110,6 +123,16 @@ def _without(params: dict, name: str) -> dict:
 def _instances(callbacks: Sequence) -> list[Callback]:
     items = [item[1] if isinstance(item, tuple | list) else item for item in callbacks]
     return [item for item in items if isinstance(item, Callback)]
+
+
+def _notes(callback: Callback) -> dict[str, Any]:
+    """Numbers that a callback of skorch's has noted, such as the best score so far."""
+    notes = {name: _plain(value) for name, value in vars(callback).items()}
+    return {
+        name: value
+        for name, value in notes.items()
+        if name.endswith("_") and isinstance(value, bool | int | float)
+    }
 
 
 def _moments(net: EpochNet) -> dict[str, np.ndarray]:

@@ -23,8 +23,9 @@ class Record(NamedTuple):
 
     ``best_epoch`` is the one whose weights were kept; ``diverged`` says that training
     ended farther from the rows than their mean is, ``stopped_early`` that it ended for
-    want of patience; ``lr``, ``free_bits`` and ``background_weight`` were those of the
-    last call.
+    want of patience; ``fitted`` that the weight of the KL follows the likelihood's,
+    ``beta`` times. ``lr``, ``free_bits``, ``background_weight`` and these two were
+    those of the last call.
     """
 
     best_epoch: int = 0
@@ -34,6 +35,8 @@ class Record(NamedTuple):
     lr: float = 0.0
     free_bits: float = 0.0
     background_weight: float = 0.0
+    fitted: bool = False
+    beta: float = 1.0
 
 
 class Split(NamedTuple):
@@ -89,7 +92,8 @@ class FittedState(nn.Module):
     ) -> None:
         """Keep a linear model; ``is_background`` says that training left it."""
         self.linear_model = model
-        self.host.hold("n_linear_units", 0 if model is None else model.n_units)
+        # Of rows that are all the same, a linear model has no units: -1 is none.
+        self.host.hold("n_linear_units", -1 if model is None else model.n_units)
         self.host.hold("is_background", int(is_background))
 
     @property
@@ -161,7 +165,7 @@ class FittedState(nn.Module):
     def load_arrays(self, arrays: dict[str, Any]) -> None:
         """Take everything from arrays, of whatever size they are."""
         n_units = int(arrays["host.n_linear_units"])
-        if n_units:
+        if n_units >= 0:
             self.set_linear_model(self.likelihood.empty_linear_model(n_units))
         self.host.hold("held_out", np.asarray(arrays["host.held_out"]))
         tensors = {name: to_tensor(value) for name, value in arrays.items()}

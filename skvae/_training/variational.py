@@ -88,8 +88,10 @@ class Variational:
         network, likelihood = state.network, state.likelihood
         assert isinstance(network, VAE)
         left_it = state.record.best_epoch > 0
-        if pca_init is not None:
-            state.set_linear_model(pca_init, is_background=left_it)
+        # Training that goes on may be what leaves the linear model of an earlier fit.
+        linear = state.linear_model if pca_init is None else pca_init
+        if linear is not None:
+            state.set_linear_model(linear, is_background=left_it)
         if pca_init is not None and not left_it:
             likelihood.calibrate_as(pca_init)
         elif held_out is not None:
