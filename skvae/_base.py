@@ -328,15 +328,13 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         X = self._validated(X, reset=False)
-
         network, likelihood = self.module_, self._likelihood_
-        unit = likelihood.scale**likelihood.loss_exponent
 
         def errors(batch: Minibatch) -> Tensor:
             error = likelihood.deviance(network(batch.inputs), batch.target)
             # Units last, and a row's in float64: their square can be large.
             error = error if per_feature else in_float64(error.mean(dim=1))
-            return error.mul_(unit)
+            return error.mul_(likelihood.loss_unit)
 
         return self._over_chunks(X, errors)
 

@@ -360,7 +360,7 @@ def diagnose(estimator, X) -> Diagnosis:
     check_is_fitted(estimator)
     rows = estimator._validated(X, reset=False, min_rows=2)
     n_features = rows.shape[1]
-    found = _measured(estimator, X, rows.shape[0])
+    found = _measured(estimator, rows)
     theory = spectrum(rows, found["latent_dim"], np.random.RandomState(0))
     noise = noise_of_weight(found["kld_weight"], n_features)
     expected_active = active_by_theory(theory.eigenvalues, noise)
@@ -405,19 +405,18 @@ def _linear_likelihood(estimator, rows) -> np.ndarray:
     return np.full(rows.shape[0], np.nan) if found is None else found
 
 
-def _measured(estimator, X, n_rows: int) -> dict[str, Any]:
+def _measured(estimator, rows) -> dict[str, Any]:
     """The attributes of a :class:`Diagnosis` that take the network to find."""
-    evaluation = estimator._evaluate(X)
+    evaluation = estimator._evaluate_rows(rows)
     kl = evaluation.kl.mean(axis=0)
     kl.setflags(write=False)
-    compared = evenly_spaced(n_rows, COMPARED_ROWS)
+    compared = evenly_spaced(rows.shape[0], COMPARED_ROWS)
     posteriors = (
         torch.from_numpy(part[compared])
         for part in (evaluation.mean, evaluation.log_var)
     )
     likelihood = estimator._fitted.state.likelihood
     nll = float(evaluation.network_distortion.mean()) + likelihood.log_det()
-    unit = likelihood.scale**likelihood.loss_exponent
     return {
         "latent_dim": len(kl),
         "row_elbo": evaluation.elbo,
@@ -426,18 +425,17 @@ def _measured(estimator, X, n_rows: int) -> dict[str, Any]:
         "distortion": float(evaluation.distortion.mean()),
         "kl_per_unit": kl,
         "kl_of_choice": float(evaluation.choice.mean()),
-        "squared_error": likelihood.loss_of_nats(nll) * unit,
+        "squared_error": likelihood.loss_of_nats(nll) * likelihood.loss_unit,
         "active_units": evaluation.active_units,
         "mutual_information": mutual_information(*posteriors),
-        "shuffle_loss": _shuffle_loss(estimator, X),
+        "shuffle_loss": _shuffle_loss(estimator, rows),
         "beta": float(estimator.beta_),
         "kld_weight": float(estimator.kld_weight_),
         "noise_variance": float(getattr(estimator, "noise_variance_", math.nan)),
     }
 
 
-def _shuffle_loss(estimator, X) -> float:
-    rows = estimator._validated(X, reset=False)
+def _shuffle_loss(estimator, rows) -> float:
     rows = rows[exchanged_rows(*rows.shape)]
     fit = estimator._fitted
     dtype = inference_dtype(rows.dtype, fit.device)

@@ -424,8 +424,12 @@ class VAETransformer(BaseAutoencoder):
     def _evaluate(self, X) -> Evaluation:
         """One pass of rows through the density: all that is scored and measured."""
         check_is_fitted(self)
+        return self._evaluate_rows(self._validated(X, reset=False))
+
+    def _evaluate_rows(self, X) -> Evaluation:
+        """The same of validated rows."""
         density = self._fitted.state.density()
-        columns = self._over_chunks(self._validated(X, reset=False), density.evaluate())
+        columns = self._over_chunks(X, density.evaluate())
         return density.evaluation(columns)
 
     @public

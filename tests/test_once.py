@@ -82,3 +82,16 @@ def test_a_diagnosis_goes_through_the_rows_once(small, quick, passes):
     passes.clear()
     diagnose(model, small)
     assert passes == [90]
+
+
+def test_a_diagnosis_validates_once(small, quick, monkeypatch):
+    model = VAETransformer(**quick).fit(small)
+    calls, validated = [], VAETransformer._validated
+
+    def watched(self, X, **options):
+        calls.append(options)
+        return validated(self, X, **options)
+
+    monkeypatch.setattr(VAETransformer, "_validated", watched)
+    diagnose(model, small)
+    assert calls == [{"reset": False, "min_rows": 2}]

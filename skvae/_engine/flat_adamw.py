@@ -38,6 +38,11 @@ def _is_plain(optimizer: torch.optim.Optimizer) -> bool:
     )
 
 
+def parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """All that an optimiser updates."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
 class FlatAdamW:
     """The updates of an optimiser in a training run, which own its memory.
 
@@ -63,7 +68,7 @@ class FlatAdamW:
     @property
     def parameters(self) -> list[nn.Parameter]:
         """All that is updated."""
-        return [p for group in self._optimizer.param_groups for p in group["params"]]
+        return parameters_of(self._optimizer)
 
     @torch.no_grad()
     def _lay_out(self) -> None:

@@ -16,7 +16,7 @@ from .._nn.autoencoder import Autoencoder
 from .._objectives.criterion import Criterion
 from .._utils.device import products_in
 from .cuda_graph import CudaRecorder, GraphedSteps, worth_recording
-from .flat_adamw import FlatAdamW
+from .flat_adamw import FlatAdamW, parameters_of
 from .gradients import Gradients
 
 # The environment variable that says how steps are taken.
@@ -137,8 +137,7 @@ class Stepper:
         self, on_grad_computed: Callable[[Tensor], None] | None, batch: Minibatch
     ) -> Tensor:
         batch = batch.dense()
-        groups = self._optimizer.param_groups
-        parameters = [p for group in groups for p in group["params"]]
+        parameters = parameters_of(self._optimizer)
         for parameter in parameters:
             parameter.grad = None
         # What goes back is as precise as what went forward: torch wants it outside.

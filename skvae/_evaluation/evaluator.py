@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._data.dataset import Minibatch
-from .._likelihoods.base import Likelihood, LinearModel
+from .._likelihoods.base import ExpectedNLL, Likelihood, LinearModel
 from .._nn.autoencoder import VAE
-from .._nn.posterior import Posterior, kl_to_standard_normal
+from .._nn.posterior import kl_to_standard_normal
 from .._objectives.elbo import RowTerms, choice_of_model, mixed
 from .._utils.device import in_float64
 from .bounds import cubature, importance_weighted_bound
@@ -96,18 +96,13 @@ class Density:
 
     def evaluate(self) -> Callable[[Minibatch], Tensor]:
         """What measures a chunk: columns of an :class:`Evaluation`, side by side."""
-        points = cubature(self._network.latent_dim)
-        expected_nll = None
+        expected_nll: ExpectedNLL | None = None
 
         @torch.no_grad()
         def measure(batch: Minibatch) -> Tensor:
-            nonlocal points, expected_nll
+            nonlocal expected_nll
             target = batch.target
-            if expected_nll is None:
-                points = points.to(target)
-                expected_nll = self._likelihood.expected_nll(
-                    self._network.decoder, points
-                )
+            expected_nll = expected_nll or self.expected_nll(target)
             posterior = self._network.encode(batch.inputs)
             nll = in_float64(expected_nll(posterior, target, batch.mask))
             kl = in_float64(kl_to_standard_normal(*posterior))
@@ -165,9 +160,7 @@ class Density:
 
         return bounds
 
-    @torch.no_grad()
-    def mean_nll(self, batch: Minibatch, posterior: Posterior) -> float:
-        """``-E_q ln p(x | z)`` of the network for posteriors that may be others'."""
-        points = cubature(self._network.latent_dim).to(batch.target)
-        expected = self._likelihood.expected_nll(self._network.decoder, points)
-        return in_float64(expected(posterior, batch.target, batch.mask)).mean().item()
+    def expected_nll(self, target: Tensor) -> ExpectedNLL:
+        """Of the network, for rows of the target's precision and device."""
+        points = cubature(self._network.latent_dim).to(target)
+        return self._likelihood.expected_nll(self._network.decoder, points)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .._data.dataset import Minibatch, rows_at_once
 from .._nn.posterior import Posterior
+from .._utils.device import in_float64
 from .evaluator import Density
 
 # Rows that exchange codes, and whose posteriors are compared in pairs.
@@ -75,6 +76,7 @@ def exchanged_rows(n_rows: int, n_features: int) -> np.ndarray:
     return evenly_spaced(n_rows, min(SHUFFLED_ROWS, rows_at_once(n_features)))
 
 
+@torch.no_grad()
 def shuffle_loss(density: Density, batch: Minibatch, posterior: Posterior) -> float:
     """Nats per row that the network's ELBO falls by when rows exchange their codes.
 
@@ -86,4 +88,8 @@ def shuffle_loss(density: Density, batch: Minibatch, posterior: Posterior) -> fl
     others[order] = order.roll(1)
     others = others.to(posterior.mean.device)
     exchanged = Posterior(*(part[others] for part in posterior))
-    return density.mean_nll(batch, exchanged) - density.mean_nll(batch, posterior)
+    target = batch.target
+    expected = density.expected_nll(target)
+    others_nats = in_float64(expected(exchanged, target, batch.mask)).mean()
+    own_nats = in_float64(expected(posterior, target, batch.mask)).mean()
+    return others_nats.item() - own_nats.item()

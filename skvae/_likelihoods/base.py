@@ -125,6 +125,11 @@ class Likelihood(nn.Module, ABC):
         """Units of X in a unit of the model, where that is one number; else 1."""
         return 1.0
 
+    @property
+    def loss_unit(self) -> float:
+        """What takes a :meth:`loss` to the units of X."""
+        return self.scale**self.loss_exponent
+
     def fit_inputs(self, mean: np.ndarray, variance: np.ndarray) -> None:
         """Take the moments of the columns, (D,) each, float64, as units."""
 

@@ -100,8 +100,7 @@ class Gaussian(Likelihood):
         if mask is not None:
             residual, n_observed = residual * mask, mask.sum(dim=1)
         error = in_float64(residual.square().sum(dim=1))
-        log_norm = n_observed * math.log(2.0 * math.pi * self.noise_variance)
-        return 0.5 * (log_norm + error / self.noise_variance)
+        return gaussian_nll(error, self.noise_variance, n_observed)
 
     def mean(self, raw: Tensor) -> Tensor:
         return raw.mul_(self.scale).add_(self._centre(raw))

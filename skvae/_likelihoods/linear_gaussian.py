@@ -133,8 +133,11 @@ class LinearGaussian(LinearModel):
 
 
 def gaussian_nll(
-    squared_error: Tensor, noise_variance: float, n_features: int
+    squared_error: Tensor, noise_variance: float, n_features: int | Tensor
 ) -> Tensor:
-    """``-ln N(x; xhat, noise_variance I)`` in nats, from the squared error of a row."""
+    """``-ln N(x; xhat, noise_variance I)`` in nats, from the squared error of a row.
+
+    ``n_features`` may be a number a row, of those that were observed.
+    """
     log_norm = n_features * math.log(2.0 * math.pi * noise_variance)
     return 0.5 * (log_norm + squared_error / noise_variance)

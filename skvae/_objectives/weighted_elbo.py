@@ -140,5 +140,4 @@ class WeightedELBO(Criterion):
         self.share.fill_(1.0)
 
     def recorded_weights(self) -> dict[str, float]:
-        unit = self.likelihood.scale**self.likelihood.loss_exponent
-        return {"kld_weight": self.weight.item() * unit}
+        return {"kld_weight": self.weight.item() * self.likelihood.loss_unit}

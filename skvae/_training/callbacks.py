@@ -24,6 +24,12 @@ def _pair(item) -> tuple[str | None, Any]:
     return None, item
 
 
+def instances(callbacks: Sequence) -> list[Callback]:
+    """The callbacks that are there as such, not as classes or None."""
+    items = [_pair(item)[1] for item in callbacks]
+    return [item for item in items if isinstance(item, Callback)]
+
+
 def _names(callbacks: Sequence) -> list[str]:
     pairs = [_pair(item) for item in callbacks]
     own = [

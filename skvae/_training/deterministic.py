@@ -41,6 +41,9 @@ class Deterministic:
             **self._weights(likelihood),
         }
 
+    def recorded(self) -> dict:
+        return {}
+
     def update_hyperparameters(
         self, network: Autoencoder, criterion: PenalisedError
     ) -> None:

@@ -226,10 +226,7 @@ def record_of(
         diverged=has_diverged(fit, X),
         stopped_early=stopped_early,
         lr=settings.lr,
-        free_bits=getattr(settings.strategy, "free_bits", 0.0),
-        background_weight=getattr(settings.strategy, "background_weight", 0.0),
-        fitted=getattr(settings.strategy, "kld_weight", 0.0) is None,
-        beta=getattr(settings.strategy, "beta", 1.0),
+        **settings.strategy.recorded(),
     )
 
 

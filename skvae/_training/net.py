@@ -25,6 +25,7 @@ from .._kernels.threads import threads_for
 from .._nn.autoencoder import PRECISION, Autoencoder
 from .._objectives.criterion import Criterion, scalar
 from .._utils.seeds import Seeds
+from .callbacks import instances
 from .early_stopping import StopTraining
 from .settings import Settings
 from .skorch_parts import Callback, LRScheduler, NeuralNet, PrintLog, predefined_split
@@ -154,8 +155,7 @@ class EpochNet(NeuralNet):
 
     def take_callbacks(self, callbacks: list) -> None:
         """Have callbacks that an earlier net has begun: they keep what they know."""
-        items = [i[1] if isinstance(i, tuple | list) else i for i in callbacks]
-        begun = {id(item) for item in items if not isinstance(item, type)}
+        begun = {id(callback) for callback in instances(callbacks)}
         self.callbacks = callbacks
         self.callbacks_ = []
         for name, item in self._uniquely_named_callbacks():
@@ -269,7 +269,7 @@ class EpochNet(NeuralNet):
         for term, value in zip(criterion.loss_terms, terms, strict=True):
             in_units_of_X = value * scale**term.unit_exponent
             self.history.record(f"{prefix}_{term.name}", in_units_of_X)
-        return loss * scale**criterion.recon_term.unit_exponent
+        return loss * criterion.likelihood.loss_unit
 
     def _check_parts(self) -> None:
         """Steps would go on training what a callback has put something else for."""

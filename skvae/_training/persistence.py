@@ -4,7 +4,6 @@ Dictionaries, numbers, strings and NumPy arrays. Nothing in them runs code when 
 read, and the net is built anew from them.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from .._likelihoods.base import Likelihood
 from .._utils.device import device_or_cpu
 from .._utils.warn import warn_user
+from .callbacks import instances
 from .fitted import Fitted
 from .net import EpochNet, build_net
 from .skorch_parts import Callback, DeviceWarning, History
@@ -38,7 +38,7 @@ def packed(fit: Fitted, callbacks: Any) -> dict[str, Any]:
     has those of the last call.
     """
     net, state = fit
-    own = {id(callback) for callback in _instances(net.callbacks)}
+    own = {id(callback) for callback in instances(net.callbacks)}
     criterion = net.get_params_for("criterion")
     options = net.get_params(deep=True)
     return {
@@ -118,11 +118,6 @@ def _listed(callbacks: Any) -> list:
 
 def _without(params: dict, name: str) -> dict:
     return {key: value for key, value in params.items() if key != name}
-
-
-def _instances(callbacks: Sequence) -> list[Callback]:
-    items = [item[1] if isinstance(item, tuple | list) else item for item in callbacks]
-    return [item for item in items if isinstance(item, Callback)]
 
 
 def _notes(callback: Callback) -> dict[str, Any]:

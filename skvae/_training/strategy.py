@@ -32,6 +32,9 @@ class TrainingStrategy(Protocol):
     def criterion_params(self, likelihood: Likelihood) -> dict:
         """Parameters of the criterion beside the likelihood, in model units."""
 
+    def recorded(self) -> dict:
+        """What a ``Record`` keeps of it."""
+
     def update_hyperparameters(self, network, criterion) -> None:
         """Give a criterion the weights of today, and its network what they set."""
 

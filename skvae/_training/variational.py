@@ -46,6 +46,14 @@ class Variational:
             "free_bits": self.free_bits,
         }
 
+    def recorded(self) -> dict:
+        return {
+            "free_bits": self.free_bits,
+            "background_weight": self.background_weight,
+            "fitted": self.kld_weight is None,
+            "beta": self.beta,
+        }
+
     def update_hyperparameters(self, network: VAE, criterion: WeightedELBO) -> None:
         criterion.fitted = self.kld_weight is None
         criterion.beta = self.beta
@@ -108,4 +116,4 @@ class Variational:
         """The weight in model units."""
         if self.kld_weight is None:
             return None
-        return self.kld_weight / likelihood.scale**likelihood.loss_exponent
+        return self.kld_weight / likelihood.loss_unit

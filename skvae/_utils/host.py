@@ -40,8 +40,3 @@ class HostState(nn.Module):
     def number(self, name: str) -> Any:
         """A buffer with one entry as a Python number."""
         return self._held(name).item()
-
-
-def to_host(x: Tensor) -> np.ndarray:
-    """A tensor of any device as an array."""
-    return x.detach().cpu().numpy()
