@@ -1,27 +1,25 @@
 """The shell that the estimators share: validate, train, set what is fitted, apply."""
 
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from sklearn.base import (
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     _fit_context,
 )
-from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted
 from torch import Tensor
 
-from ._data.dataset import Minibatch, chunk_rows, stacked
+from ._data.conditions import n_columns
+from ._data.dataset import Minibatch
+from ._data.rows import Rows
 from ._evaluation.advice import divergence_advice, what_was_kept
+from ._inference import GIVEN, Inference
 from ._kernels.surroundings import public
-from ._kernels.threads import threads_for
 from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
-from ._nn.autoencoder import Autoencoder
 from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
 from ._training.fit import fit_rows, fitted_chunk
@@ -32,17 +30,9 @@ from ._training.parameters import constraints
 from ._training.persistence import packed, unpacked
 from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
-from ._utils.device import (
-    in_float64,
-    inference_dtype,
-)
+from ._utils.device import in_float64
 from ._utils.seeds import Seeds, entropy_of
-from ._utils.validation import (
-    canonical,
-    checked_finite,
-    float_dtypes,
-    from_torch,
-)
+from ._utils.validation import float_dtypes, from_torch
 from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
@@ -61,7 +51,7 @@ def _unchanged_on_failure(estimator):
 
 
 class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackParams
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackParams, Inference
 ):
     """Fitting, coding and reconstructing, for every autoencoder of the package.
 
@@ -70,8 +60,8 @@ class BaseAutoencoder(
     """
 
     net_: EpochNet
+    scale_: Any
     _fitted: Fitted
-    _likelihood: ClassVar[type[Likelihood]] = Gaussian
     _strategy_type: ClassVar[type]
 
     _parameter_constraints: dict = constraints()
@@ -108,7 +98,7 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, *, conditions=None, size_factor=None):
         """Fit the model to X.
 
         Parameters
@@ -119,6 +109,13 @@ class BaseAutoencoder(
             minibatch at a time.
         y : Ignored
             Not used, present for API consistency.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            What is known of the rows, such as the batch of a cell, and is not to be
+            learnt: it is given to the decoder beside the code. Floats are numbers,
+            everything else is categories.
+        size_factor : array-like of shape (n_samples,), optional
+            Of likelihoods of counts: what the rate of a row is multiplied with, in
+            place of what the parameter ``size_factor`` says. Positive.
 
         Returns
         -------
@@ -133,12 +130,12 @@ class BaseAutoencoder(
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
-        self._fit(X)
+        self._fit(X, conditions, size_factor)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None, *, conditions=None, size_factor=None):
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 
         Parameters
@@ -147,18 +144,22 @@ class BaseAutoencoder(
             Training rows, at least two.
         y : Ignored
             Not used, present for API consistency.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, latent_dim)
             Codes, as :meth:`transform` gives them.
         """
-        X, codes = self._fit(X)
-        return self._transformed(X) if codes is None else codes
+        rows, codes = self._fit(X, conditions, size_factor)
+        return self._transformed(rows) if codes is None else codes
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
-    def partial_fit(self, X, y=None):
+    def partial_fit(self, X, y=None, *, conditions=None, size_factor=None):
         """Train for one epoch on X, going on from where the last call ended.
 
         For data that comes in chunks: there is no early stopping and no schedule of the
@@ -173,6 +174,10 @@ class BaseAutoencoder(
             A chunk of rows; the first at least two, later ones at least one.
         y : Ignored
             Not used, present for API consistency.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
 
         Returns
         -------
@@ -190,36 +195,39 @@ class BaseAutoencoder(
         with _unchanged_on_failure(self):
             previous = getattr(self, "_fitted", None)
             first = previous is None
-            X = self._validated(X, reset=first, min_rows=2 if first else 1)
-            settings = self._settings(X.shape[1])
+            given = {"conditions": conditions, "size_factor": size_factor}
+            min_rows = 2 if first else 1
+            rows = self._training_rows(X, **given, reset=first, min_rows=min_rows)
+            settings = self._settings(rows.shape[1])
             if previous is not None:
                 check_same_architecture(previous.net, settings)
             seeds = self._next_seeds(fresh=first)
             names = getattr(self, "feature_names_in_", None)
-            with fitted_chunk(X, settings, seeds, names, previous) as fit:
-                self._commit(fit, X.dtype)
-                self._measure(X, seeds)
-        self._advise(X)
+            with fitted_chunk(rows, settings, seeds, names, previous) as fit:
+                self._commit(fit, rows.dtype)
+                self._measure(rows, seeds)
+        self._advise(rows)
         return self
 
-    def _fit(self, X) -> tuple[Any, np.ndarray | None]:
+    def _fit(self, X, conditions, size_factor) -> tuple[Rows, np.ndarray | None]:
         """Fit to X; returns validated rows, and their codes where those were needed."""
         with _unchanged_on_failure(self):
             warm = self.warm_start and hasattr(self, "_fitted")
-            X = self._validated(X, reset=not warm, min_rows=2)
-            settings = self._settings(X.shape[1])
+            given = {"conditions": conditions, "size_factor": size_factor}
+            rows = self._training_rows(X, **given, reset=not warm, min_rows=2)
+            settings = self._settings(rows.shape[1])
             if warm:
                 check_same_architecture(self.net_, settings)
             seeds = self._next_seeds(fresh=not warm)
             fit = fit_rows(
-                X,
+                rows,
                 settings,
                 seeds,
                 feature_names=getattr(self, "feature_names_in_", None),
                 previous=self._fitted if warm else None,
             )
-            self._commit(fit, X.dtype)
-            codes = self._measure(X, seeds)
+            self._commit(fit, rows.dtype)
+            codes = self._measure(rows, seeds)
         if self.verbose and self.early_stopping:
             line = what_was_kept(
                 self.best_epoch_,
@@ -228,11 +236,11 @@ class BaseAutoencoder(
                 goes_on=warm,
             )
             print(line)
-        self._advise(X)
-        return X, codes
+        self._advise(rows)
+        return rows, codes
 
     @public
-    def transform(self, X):
+    def transform(self, X, *, conditions=None, size_factor=None):
         """Code X.
 
         Deterministic: no draw (a posterior's mean), no dropout, running statistics.
@@ -241,6 +249,10 @@ class BaseAutoencoder(
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             Rows to code.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
 
         Returns
         -------
@@ -249,16 +261,23 @@ class BaseAutoencoder(
             float64, else float32.
         """
         check_is_fitted(self)
-        return self._transformed(self._validated(X, reset=False))
+        rows = self._rows(X, conditions, size_factor, decoded=False)
+        return self._transformed(rows)
 
     @public
-    def inverse_transform(self, X):
+    def inverse_transform(self, X, *, conditions=None, size_factor=None):
         """Reconstruct rows from codes, as :meth:`transform` gives them.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, latent_dim)
             Codes.
+        conditions : array-like or frame, optional
+            Of the rows, (n_samples, n_conditions), or one row for all; only if ``fit``
+            was given some.
+        size_factor : float or array-like of shape (n_samples,), optional
+            Of likelihoods of counts: the size that rows are to have, by default that of
+            the median training row.
 
         Returns
         -------
@@ -281,16 +300,27 @@ class BaseAutoencoder(
         # A unit that the decoder ignores has codes of 0 and no way back but the prior.
         with np.errstate(over="ignore"):
             Z = np.divide(Z, units, out=np.zeros_like(Z), where=units > 0.0)
-        return self._decode(Z)
+        given = self._covariates_of_codes(len(Z), conditions, size_factor)
+        return self._decode(Z, given)
 
     @public
-    def reconstruct(self, X):
+    def reconstruct(self, X, *, conditions=None, size_factor=None, to=None):
         """Reconstruct X from its codes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             Rows to reconstruct.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : float or array-like of shape (n_samples,), optional
+            Of likelihoods of counts: the size that reconstructions are to have. Where
+            ``fit`` was given size factors, these are the rows' own, which also decide
+            on their codes; where they are the rows' sums, codes stay what they are, and
+            ``size_factor=1e4`` gives normalised counts.
+        to : array-like or frame, optional
+            Conditions to reconstruct the rows under, in place of their own: what they
+            would have been. Of the shape of ``conditions``, or one row for all.
 
         Returns
         -------
@@ -298,14 +328,23 @@ class BaseAutoencoder(
             In the units of X; float64 if X is float64, else float32.
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        own = size_factor if self._sizes == GIVEN else None
+        rows = self._rows(X, conditions, own, decoded=to is None)
         network, likelihood = self.module_, self._likelihood_
+        if to is not None or size_factor is not own:
+            Z = self._over_chunks(rows, lambda batch: network.code(batch.inputs))
+            size = rows.covariates.size if size_factor is None else size_factor
+            under = conditions if to is None else to
+            return self._decode(Z, self._covariates_of_codes(len(Z), under, size))
         return self._over_chunks(
-            X, lambda batch: likelihood.mean(network(batch.inputs))
+            rows,
+            lambda batch: likelihood.mean(network(batch.inputs, batch.covariates)),
         )
 
     @public
-    def reconstruction_error(self, X, per_feature=False):
+    def reconstruction_error(
+        self, X, per_feature=False, *, conditions=None, size_factor=None
+    ):
         """Squared error of the reconstruction of X from its codes.
 
         Parameters
@@ -314,6 +353,10 @@ class BaseAutoencoder(
             Rows to reconstruct.
         per_feature : bool, default=False
             Whether to keep the features apart.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
 
         Returns
         -------
@@ -327,33 +370,21 @@ class BaseAutoencoder(
             If squares of X are too large for the dtype of X.
         """
         check_is_fitted(self)
-        X = self._validated(X, reset=False)
+        rows = self._rows(X, conditions, size_factor)
         network, likelihood = self.module_, self._likelihood_
 
         def errors(batch: Minibatch) -> Tensor:
-            error = likelihood.deviance(network(batch.inputs), batch.target)
+            raw = network(batch.inputs, batch.covariates)
+            error = likelihood.deviance(raw, batch.target)
             # Units last, and a row's in float64: their square can be large.
             error = error if per_feature else in_float64(error.mean(dim=1))
             return error.mul_(likelihood.loss_unit)
 
-        return self._over_chunks(X, errors)
-
-    @property
-    def module_(self) -> Autoencoder:
-        """The fitted module; rows go in as ``(X - mean_) / scale_``."""
-        check_is_fitted(self)
-        return self._fitted.state.network
-
-    @property
-    def _likelihood_(self) -> Likelihood:
-        return self._fitted.state.likelihood
+        return self._over_chunks(rows, errors)
 
     @property
     def _n_features_out(self) -> int:
         return self.module_.latent_dim
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_fitted")
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted numbers, with the net as plain data."""
@@ -376,9 +407,7 @@ class BaseAutoencoder(
         data = state.pop("_packed", None)
         super().__setstate__(state)
         if data is not None:
-            self._fitted = unpacked(
-                data, self._strategy_type, self._likelihood, self.callbacks
-            )
+            self._fitted = unpacked(data, self._strategy_type, self.callbacks)
             self.net_ = self._fitted.net
 
     def __sklearn_tags__(self):
@@ -391,20 +420,25 @@ class BaseAutoencoder(
 
     def _settings(self, n_features: int) -> Settings:
         """The parameters, checked and resolved."""
-        return settings_of(self, n_features, self._strategy(), self._likelihood)
+        kind = self._likelihood_type()
+        n_conditions = n_columns(self._conditions)
+        return settings_of(self, n_features, self._strategy(), kind, n_conditions)
+
+    def _likelihood_type(self) -> type[Likelihood]:
+        return Gaussian
 
     def _strategy(self) -> TrainingStrategy:
         """How this kind of autoencoder is trained."""
         raise NotImplementedError
 
-    def _measure(self, X, seeds: Seeds) -> np.ndarray | None:
+    def _measure(self, rows: Rows, seeds: Seeds) -> np.ndarray | None:
         """Set the fitted attributes that are statistics of the training rows' codes.
 
         Returns the codes, if there are such attributes.
         """
         return None
 
-    def _advise(self, X) -> None:
+    def _advise(self, rows: Rows) -> None:
         """Warn about a fit that is not what its user can have wanted."""
         if self._fitted.state.record.diverged:
             warn_user(divergence_advice(float(self.lr)), DivergenceWarning)
@@ -431,69 +465,3 @@ class BaseAutoencoder(
         new = fit.net.history[len(known) :]
         self.history_: list[dict] = known + [epoch_row(row) for row in new]
         self.n_iter_ = len(self.history_)
-
-    # -- applying ----------------------------------------------------------------------
-
-    def _validated(self, X, *, reset: bool, min_rows: int = 1):
-        X = from_torch(X)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=float_dtypes(X),
-            ensure_min_samples=min_rows,
-        )
-        return canonical(X)
-
-    @contextmanager
-    def _inference(self, n_rows: int) -> Iterator[None]:
-        """Without gradients, and with the threads that a chunk of rows is worth."""
-        n_rows = min(n_rows, chunk_rows(self.n_features_in_))
-        with torch.no_grad(), threads_for(self.module_, n_rows):
-            yield
-
-    def _over_chunks(self, X, measure: Callable[[Minibatch], Tensor]) -> np.ndarray:
-        """What is measured on every chunk of validated rows, as one array of all rows.
-
-        Chunks are in the precision of X.
-
-        Raises
-        ------
-        ValueError
-            If something overflows.
-        """
-        dtype = inference_dtype(X.dtype, self._fitted.device)
-        rows = self._fitted.rows(X, dtype=dtype, resident=False)
-        with self._inference(X.shape[0]):
-            parts = (measure(batch).cpu().numpy() for batch in rows.batches())
-            return stacked((checked_finite(p, X.dtype) for p in parts), X.shape[0])
-
-    def _transformed(self, X) -> np.ndarray:
-        """Codes of validated rows, (n_rows, latent_dim)."""
-        network = self.module_
-        codes = self._over_chunks(X, lambda batch: network.code(batch.inputs))
-        with np.errstate(over="ignore"):
-            codes *= self._code_units(codes.dtype)
-        return checked_finite(codes, X.dtype)
-
-    def _decode(
-        self, Z: np.ndarray, outcome: Callable[[Tensor], Tensor] | None = None
-    ) -> np.ndarray:
-        """Rows (n, n_features) of codes in units of the prior, in units of X.
-
-        ``outcome`` makes rows of raw outputs; by default it is their mean.
-        """
-        device = self._fitted.device
-        dtype = inference_dtype(Z.dtype, device)
-        outcome = outcome or self._likelihood_.mean
-        chunks = gen_batches(len(Z), chunk_rows(self.n_features_in_))
-        codes = (torch.as_tensor(Z[at], dtype=dtype, device=device) for at in chunks)
-        with self._inference(len(Z)):
-            decoded = (outcome(self.module_.decode(z)) for z in codes)
-            parts = (part.cpu().numpy() for part in decoded)
-            return stacked((checked_finite(p, Z.dtype) for p in parts), len(Z))
-
-    def _code_units(self, dtype: np.dtype) -> np.ndarray:
-        """What a unit of a latent dimension is multiplied with, (latent_dim,)."""
-        return self._fitted.state.code_scale.astype(dtype)

@@ -350,8 +350,8 @@ class RAETransformer(_PenalisedAutoencoder):
         )
         self.density_components = density_components
 
-    def _measure(self, X, seeds) -> np.ndarray:
-        codes = self._transformed(X)
+    def _measure(self, rows, seeds) -> np.ndarray:
+        codes = self._transformed(rows)
         if len(codes) < 2:  # a chunk of partial_fit: the last density has to do
             return codes
         self.density_ = fit_density(
@@ -540,17 +540,21 @@ class SAETransformer(_PenalisedAutoencoder):
             relative=relative,
         )
 
-    def _measure(self, X, seeds) -> np.ndarray:
+    def _measure(self, rows, seeds) -> np.ndarray:
         weight = self._strategy().weight_in_units_of_X(self.n_features_in_, self.scale_)
         self.reg_weight_ = weight
-        codes = self._transformed(X)
+        codes = self._transformed(rows)
         self.sparsity_ = near_zero_share(codes)
         self._all_zero = not codes.any()
         return codes
 
-    def _advise(self, X) -> None:
-        super()._advise(X)
-        if self._all_zero and self.code_penalty != "l1" and column_moments(X)[1].any():
+    def _advise(self, rows) -> None:
+        super()._advise(rows)
+        if (
+            self._all_zero
+            and self.code_penalty != "l1"
+            and column_moments(rows.X)[1].any()
+        ):
             warn_user(
                 f"Every code is zero: reg_weight={self.reg_weight_:.2g} is too large "
                 "for these rows, or for so little training. Try a tenth of it."

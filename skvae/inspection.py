@@ -358,10 +358,10 @@ def diagnose(estimator, X) -> Diagnosis:
     """
     estimator, X = _vae(estimator, X)
     check_is_fitted(estimator)
-    rows = estimator._validated(X, reset=False, min_rows=2)
+    rows = estimator._rows(X, min_rows=2)
     n_features = rows.shape[1]
     found = _measured(estimator, rows)
-    theory = spectrum(rows, found["latent_dim"], np.random.RandomState(0))
+    theory = spectrum(rows.X, found["latent_dim"], np.random.RandomState(0))
     noise = noise_of_weight(found["kld_weight"], n_features)
     expected_active = active_by_theory(theory.eigenvalues, noise)
     expected_rate = rate_by_theory(theory.eigenvalues, noise)
@@ -400,8 +400,8 @@ def _linear_likelihood(estimator, rows) -> np.ndarray:
     state = estimator._fitted.state
     if state.linear_model is not None:
         units = state.likelihood.input_affine()
-        return state.linear_model.log_likelihood(rows, units)
-    found = cross_fitted_likelihood(rows, estimator.module_.latent_dim)
+        return state.linear_model.log_likelihood(rows.X, units)
+    found = cross_fitted_likelihood(rows.X, estimator.module_.latent_dim)
     return np.full(rows.shape[0], np.nan) if found is None else found
 
 

@@ -3,21 +3,16 @@
 from numbers import Real
 
 import numpy as np
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
-from ._base import BaseAutoencoder
 from ._evaluation.advice import collapse_advice
-from ._evaluation.evaluator import Evaluation
 from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
-from ._kernels.surroundings import public
-from ._linear.spectrum import spectrum, weight_of_noise
+from ._generative import Generative
+from ._likelihoods.base import Likelihood
+from ._likelihoods.registry import AUTO, LIKELIHOODS, likelihood_named
 from ._objectives.schedules import make_schedule
 from ._training.parameters import documented
 from ._training.variational import Variational
-from ._utils.seeds import private_generator
-from ._utils.validation import checked_n_samples
 from ._utils.warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
@@ -26,7 +21,7 @@ THEORY_ROWS = 2048
 
 
 @documented
-class VAETransformer(BaseAutoencoder):
+class VAETransformer(Generative):
     """Variational autoencoder.
 
     A drop-in for :class:`sklearn.decomposition.PCA` where linear is not enough: an
@@ -168,7 +163,10 @@ class VAETransformer(BaseAutoencoder):
     """
 
     _parameter_constraints: dict = {
-        **BaseAutoencoder._parameter_constraints,
+        **Generative._parameter_constraints,
+        "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
+        "size_factor": [StrOptions({"row_sum"}), None],
+        "encode_conditions": ["boolean"],
         "kld_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 1e-6, 1e6, closed="both")],
         "background_weight": [Interval(Real, 0, 1, closed="left")],
@@ -191,6 +189,9 @@ class VAETransformer(BaseAutoencoder):
         kld_schedule="constant",
         kld_warmup=0.3,
         free_bits=0.0,
+        likelihood="auto",
+        size_factor="row_sum",
+        encode_conditions=False,
         linear_path="pca",
         background_weight=0.01,
         whiten=False,
@@ -221,6 +222,9 @@ class VAETransformer(BaseAutoencoder):
         self.kld_schedule = kld_schedule
         self.kld_warmup = kld_warmup
         self.free_bits = free_bits
+        self.likelihood = likelihood
+        self.size_factor = size_factor
+        self.encode_conditions = encode_conditions
         self.linear_path = linear_path
         self.background_weight = background_weight
         self.whiten = whiten
@@ -243,6 +247,12 @@ class VAETransformer(BaseAutoencoder):
 
     _strategy_type = Variational
 
+    def _likelihood_type(self) -> type[Likelihood]:
+        if self.likelihood != "auto":
+            return likelihood_named(self.likelihood)
+        # What a weight of one's own means is the Gaussian's.
+        return likelihood_named(AUTO if self.kld_weight == "auto" else "gaussian")
+
     def _strategy(self) -> Variational:
         schedule, settled_at = make_schedule(self.kld_schedule, self.kld_warmup)
         weight = None if self.kld_weight == "auto" else float(self.kld_weight)
@@ -264,6 +274,7 @@ class VAETransformer(BaseAutoencoder):
     def _commit(self, fit, dtype):
         super()._commit(fit, dtype)
         likelihood = fit.state.likelihood
+        self.likelihood_ = likelihood.name
         self.code_scale_ = fit.state.code_scale
         unit = likelihood.calibrated_weight()
         weight = self._strategy().kld_weight
@@ -288,21 +299,20 @@ class VAETransformer(BaseAutoencoder):
             free_nats=record.free_bits * self.module_.latent_dim,
         )
 
-    def _advise(self, X):
-        super()._advise(X)
-        state, free = self._fitted.state, float(self.free_bits) * self.latent_dim
+    def _advise(self, rows):
+        super()._advise(rows)
+        state = self._fitted.state
+        free = float(self.free_bits) * self.latent_dim
         if state.codes is None or state.record.diverged:
             return
         # Theory takes a decomposition: ask it where the codes look odd, of some rows.
         if not is_collapsed(*state.codes, free, 0):
             return
-        n_rows = X.shape[0]
-        some = np.linspace(0, n_rows - 1, min(n_rows, THEORY_ROWS)).round().astype(int)
-        found = spectrum(X[some], 1, np.random.RandomState(0))
-        largest = found.eigenvalues.max(initial=0.0)
-        training = self._training(weight_of_noise(largest, self.n_features_in_))
-        n_expected = int(self.kld_weight_ < training.first_weight)
-        if largest > 0.0 and is_collapsed(*state.codes, free, n_expected):
+        some = np.linspace(0, len(rows) - 1, min(len(rows), THEORY_ROWS))
+        first_weight = self._likelihood_.first_weight(rows.X[some.round().astype(int)])
+        training = self._training(first_weight)
+        n_expected = int(self.kld_weight_ < first_weight)
+        if first_weight > 0.0 and is_collapsed(*state.codes, free, n_expected):
             advice = collapse_advice(judge_collapse(training), training)
             warn_user(advice, PosteriorCollapseWarning)
 
@@ -310,141 +320,3 @@ class VAETransformer(BaseAutoencoder):
         if self.whiten:
             return np.ones(self.module_.latent_dim, dtype)
         return super()._code_units(dtype)
-
-    @public
-    def sample(self, n_samples=1, random_state=None, *, noise=False):
-        """Draw rows from the model: codes from the prior, decoded.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Number of rows to draw.
-        random_state : int, RandomState instance or None, default=None
-            Seed of the draws.
-        noise : bool, default=False
-            Whether to draw from the density that :meth:`score` measures: with the
-            decoder's noise, of variance ``noise_variance_``, and a row with the
-            probability ``background_weight`` from the background. Without it, the mean
-            of the network's decoder.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features)
-            Drawn rows, in the units and the dtype of the training data.
-        """
-        check_is_fitted(self)
-        n_samples = checked_n_samples(n_samples)
-        generator = private_generator(random_state)
-        Z = generator.standard_normal((n_samples, self.module_.latent_dim))
-        Z = Z.astype(self._dtype)
-        if not noise:
-            return self._decode(Z)
-        likelihood, state = self._likelihood_, self._fitted.state
-        X = self._decode(Z, lambda raw: likelihood.sample(raw, generator))
-        if state.background is None:
-            return X
-        odd = generator.uniform(size=n_samples) < state.record.background_weight
-        drawn = state.background.sample(int(odd.sum()), generator)
-        X[odd] = likelihood.to_units_of_X(drawn).numpy()
-        return X
-
-    @public
-    def score_samples(self, X):
-        """Evidence lower bound of every row.
-
-        ``E_q ln p(x | z) - KL(q(z | x) || p(z))`` with the calibrated decoder and
-        beta = 1: a lower bound of the log-likelihood, comparable across ``kld_weight``,
-        ``beta``, ``latent_dim``, architectures and with probabilistic PCA
-        (:func:`skvae.metrics.pca_scorer`).
-
-        The expectation is a cubature of 32 to 128 antithetic points, the same for every
-        row: deterministic. Up to 64 units it is exact where the decoder is linear, and
-        the mean over 100 digits was within 0.02 nats of 2,000 draws a row; with 128
-        and 256 units it was off by 0.2 and 0.4 nats.
-
-        Where fitting began at a linear model and left it, the density is a mixture of
-        the network, at ``1 - background_weight``, and of that model, the background: an
-        odd row, far from all that the network was trained on, is explained by the
-        linear model (see :meth:`background_responsibility`). With
-        ``kld_weight="auto"`` that is probabilistic PCA, so at the default of 0.01 no
-        row scores more than 4.6 nats below it; other rows lose 0.01 nats.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to score.
-
-        Returns
-        -------
-        elbo : ndarray of shape (n_samples,)
-            Nats per row, float64.
-        """
-        return self._evaluate(X).elbo
-
-    def score(self, X, y=None):
-        """Mean evidence lower bound, in nats per row.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to score.
-        y : Ignored
-            Not used, present for API consistency.
-
-        Returns
-        -------
-        elbo : float
-            Mean of :meth:`score_samples`.
-        """
-        return float(self.score_samples(X).mean())
-
-    def background_responsibility(self, X):
-        """The background's share in the explanation of every row.
-
-        The density that :meth:`score_samples` bounds is a mixture of the network and,
-        at ``background_weight``, of the linear model that fitting began at. This is the
-        posterior probability of the latter: near 0 for what the network was trained on,
-        near 1 for an outlier, which the score of the mixture would hide.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        responsibility : ndarray of shape (n_samples,)
-            In [0, 1], float64; 0 where there is no background: ``background_weight=0``,
-            ``linear_path=None``, or a fit that kept the linear model itself
-            (``best_epoch_`` 0).
-        """
-        return self._evaluate(X).background
-
-    @public
-    def _evaluate(self, X) -> Evaluation:
-        """One pass of rows through the density: all that is scored and measured."""
-        check_is_fitted(self)
-        return self._evaluate_rows(self._validated(X, reset=False))
-
-    def _evaluate_rows(self, X) -> Evaluation:
-        """The same of validated rows."""
-        density = self._fitted.state.density()
-        columns = self._over_chunks(X, density.evaluate())
-        return density.evaluation(columns)
-
-    @public
-    def _posterior_means(self, X) -> np.ndarray:
-        """Means of the posteriors (n, latent_dim), in units of the prior."""
-        check_is_fitted(self)
-        network = self.module_
-        return self._over_chunks(
-            self._validated(X, reset=False), lambda batch: network.code(batch.inputs)
-        )
-
-    @public
-    def _importance_weighted_bound(self, X, n_samples: int) -> np.ndarray:
-        """Importance-weighted bound per row in nats, from draws of a fixed seed."""
-        check_is_fitted(self)
-        generator = torch.Generator().manual_seed(0)
-        measure = self._fitted.state.density().log_likelihood(n_samples, generator)
-        return self._over_chunks(self._validated(X, reset=False), measure)

@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from _make import gaussian
+from _make import gaussian, minibatch
 from torch.distributions import Normal
 
+from skvae._data.dataset import Minibatch
 from skvae._evaluation.bounds import cubature
 from skvae._likelihoods.base import Likelihood
 from skvae._likelihoods.gaussian import NOISE_FLOOR, Gaussian
@@ -75,9 +76,11 @@ def test_its_expectation_is_the_mean_over_points(network, x):
     likelihood, points = gaussian(D, 0.4), cubature(3)
     with torch.no_grad():
         posterior = network.encode(x)
-        found = likelihood.expected_nll(network.decoder, points)(posterior, x)
+        found = likelihood.expected_nll(network.decoder, points)(
+            posterior, minibatch(x)
+        )
         plain = Likelihood.expected_nll(likelihood, network.decoder, points)
-        torch.testing.assert_close(found, plain(posterior, x))
+        torch.testing.assert_close(found, plain(posterior, minibatch(x)))
 
 
 def test_a_mask_goes_through_the_points(network, x, mask):
@@ -85,9 +88,9 @@ def test_a_mask_goes_through_the_points(network, x, mask):
     with torch.no_grad():
         posterior = network.encode(x)
         expected = likelihood.expected_nll(network.decoder, points)
-        every = expected(posterior, x, torch.ones_like(mask))
-        torch.testing.assert_close(every, expected(posterior, x))
-        assert (expected(posterior, x, mask) != every).any()
+        every = expected(posterior, Minibatch(x, x, torch.ones_like(mask)))
+        torch.testing.assert_close(every, expected(posterior, minibatch(x)))
+        assert (expected(posterior, Minibatch(x, x, mask)) != every).any()
 
 
 @pytest.mark.parametrize("in_turns", [False, True])
@@ -97,13 +100,15 @@ def test_calibration_is_maximum_likelihood(network, x, in_turns):
         points = points[None, : len(x)]
     with torch.no_grad():
         posterior = network.encode(x)
-        likelihood.calibrate(network.decoder, posterior, x, points)
+        likelihood.calibrate(network.decoder, posterior, minibatch(x), points)
         best = likelihood.noise_variance
 
         def nll(noise):
             if not in_turns:
                 other = gaussian(D, noise)
-                return other.expected_nll(network.decoder, points)(posterior, x).mean()
+                return other.expected_nll(network.decoder, points)(
+                    posterior, minibatch(x)
+                ).mean()
             spread = (0.5 * posterior.log_var).exp() * points[0]
             codes = [posterior.mean + spread, posterior.mean - spread]
             found = [gaussian(D, noise).nll(network.decode(z), x) for z in codes]
@@ -195,5 +200,7 @@ def test_posteriors_of_no_width_are_points(network, x):
     with torch.no_grad():
         mean = network.encode(x).mean
         still = Posterior(mean, torch.full_like(mean, -80.0))
-        found = likelihood.expected_nll(network.decoder, cubature(3))(still, x)
+        found = likelihood.expected_nll(network.decoder, cubature(3))(
+            still, minibatch(x)
+        )
         torch.testing.assert_close(found, likelihood.nll(network.decode(mean), x))

@@ -20,6 +20,8 @@ from skvae.metrics import elbo_scorer, log_likelihood_scorer
 class Laplace(Likelihood):
     """One scale for all features, of rows as they are."""
 
+    name = "laplace"
+
     def __init__(self, n_features):
         super().__init__(n_features)
         self.register_buffer("b", torch.ones((), device="cpu"))
@@ -39,13 +41,15 @@ class Laplace(Likelihood):
         error = (loss - torch.log(2.0 * self.b)) * self.b
         self.b.lerp_(error, 0.05).clamp_(min=1e-6)
 
-    def calibrate(self, decoder, posterior, target, points, mask=None):
+    def calibrate(self, decoder, posterior, batch, points):
+        target = batch.target
         errors = [(decoder(z) - target).abs().mean() for z in draws(posterior, points)]
         self.b.fill_(torch.stack(errors).mean().clamp(min=1e-6))
 
 
 class LaplaceVAE(VAETransformer):
-    _likelihood = Laplace
+    def _likelihood_type(self):
+        return Laplace
 
 
 QUICK = {"max_epochs": 3, "hidden_dims": (8,), "latent_dim": 2}

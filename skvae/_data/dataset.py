@@ -16,8 +16,15 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .._kernels.sparse import Batch, SparseRows, as_tensor, multiplies_nonzeros
+from .._kernels.sparse import (
+    Batch,
+    SparseRows,
+    as_tensor,
+    multiplies_nonzeros,
+    with_columns,
+)
 from .._utils.device import fits
+from .covariates import NO_ROWS, NONE, Covariates, RowCovariates
 
 # Values of rows that are looked at together: 32 MiB in float32, whatever their width.
 CHUNK_ENTRIES = 8_388_608
@@ -30,9 +37,16 @@ class RowEncoder(Protocol):
 
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor: ...
 
-    def encode_inputs(self, target: Tensor, mask: Tensor | None = None) -> Tensor: ...
+    def encode_inputs(
+        self,
+        target: Tensor,
+        mask: Tensor | None = None,
+        covariates: Covariates = NONE,
+    ) -> Tensor: ...
 
-    def input_affine(self) -> tuple[np.ndarray | None, float] | None: ...
+    def encode_sparse(self, X, size: np.ndarray | None): ...
+
+    def input_affine(self) -> tuple[np.ndarray | None, float | np.ndarray] | None: ...
 
 
 def rows_at_once(n_features: int) -> int:
@@ -69,12 +83,14 @@ class Minibatch:
 
     ``inputs`` (n, n_inputs) is what the encoder sees, ``rows`` (n, D) what the
     likelihood explains, in model units, either left sparse where that is faster;
-    ``mask`` (n, D) is true where the rows were observed, None everywhere.
+    ``mask`` (n, D) is true where the rows were observed, None everywhere;
+    ``covariates`` is what is known of the rows beside.
     """
 
     inputs: Batch
     rows: Batch
     mask: Tensor | None = None
+    covariates: Covariates = NONE
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -94,7 +110,7 @@ class Minibatch:
         same = self.inputs is self.rows
         inputs = target if same else as_tensor(self.inputs)[index]
         mask = None if self.mask is None else self.mask[index]
-        return Minibatch(inputs, target, mask)
+        return Minibatch(inputs, target, mask, self.covariates.at(index))
 
 
 class TableDataset(Dataset):
@@ -114,6 +130,10 @@ class TableDataset(Dataset):
     resident : bool
     index : ndarray of int, optional
         Only these rows of X, in this order.
+    covariates : RowCovariates
+        Of all rows of X.
+    encodes_conditions : bool
+        Whether inputs have the conditions behind them.
     """
 
     def __init__(
@@ -125,6 +145,8 @@ class TableDataset(Dataset):
         device: torch.device,
         resident: bool,
         index: np.ndarray | None = None,
+        covariates: RowCovariates = NO_ROWS,
+        encodes_conditions: bool = False,
     ) -> None:
         self.n_features = X.shape[1]
         self._n_rows = X.shape[0] if index is None else len(index)
@@ -138,6 +160,9 @@ class TableDataset(Dataset):
             affine = likelihood.input_affine()
             if affine is not None and multiplies_nonzeros(X, *affine):
                 self._affine = affine
+        self._of_rows = covariates if index is None else covariates.at(index)
+        self._covariates = self._of_rows.on(device, dtype)
+        self._encodes_conditions = encodes_conditions
         self._resident: Tensor | None = None
         in_memory = not self._is_sparse and not is_memory_mapped(X)
         n_bytes = len(self) * self.n_features * dtype.itemsize
@@ -196,20 +221,40 @@ class TableDataset(Dataset):
 
     def batch(self, index) -> Minibatch:
         """Rows at an index."""
+        at = index.to(self.device) if isinstance(index, Tensor) else index
+        covariates = self._covariates.at(at)
+        if self._affine is not None:
+            return self._sparse_batch(_host_index(index), *self._affine, covariates)
         rows = self._rows(index)
-        if isinstance(rows, SparseRows):  # whose inputs are the rows
-            return Minibatch(rows, rows)
-        return Minibatch(self.likelihood.encode_inputs(rows), rows)
+        return Minibatch(self._inputs(rows, covariates), rows, None, covariates)
 
-    def _rows(self, index) -> Batch:
-        if self._resident is not None:
-            if isinstance(index, Tensor):
-                return self._resident.index_select(0, index.to(self.device))
-            return self._resident[index]
-        X = self._source[_host_index(index)]
-        if self._affine is None:
-            return self._encoded(X)
-        return SparseRows(X, *self._affine, partial(self._encoded, X))
+    def _rows(self, index) -> Tensor:
+        if self._resident is None:
+            return self._encoded(self._source[_host_index(index)])
+        if isinstance(index, Tensor):
+            return self._resident.index_select(0, index.to(self.device))
+        return self._resident[index]
+
+    def _inputs(self, rows: Tensor, covariates: Covariates) -> Tensor:
+        inputs = self.likelihood.encode_inputs(rows, None, covariates)
+        return covariates.beside(inputs) if self._encodes_conditions else inputs
+
+    def _sparse_batch(self, index, mean, scale, covariates: Covariates) -> Minibatch:
+        """Rows of a CSR matrix whose inputs stay sparse."""
+        X, of_rows = self._source[index], self._of_rows.at(index)
+        rows = SparseRows(X, mean, scale, partial(self._encoded, X))
+        encoded = self.likelihood.encode_sparse(X, of_rows.size)
+        if encoded is X and not self._encodes_conditions:
+            return Minibatch(rows, rows, None, covariates)
+        if self._encodes_conditions:
+            parts = with_columns(encoded, mean, scale, of_rows.conditions)
+            encoded, mean, scale = parts
+
+        def densify() -> Tensor:
+            return self._inputs(rows.dense, covariates)
+
+        inputs = SparseRows(encoded, mean, scale, densify)
+        return Minibatch(inputs, rows, None, covariates)
 
     def n_batches(self, batch_size: int, min_rows: int = 1) -> int:
         """How many minibatches :meth:`shuffled` gives."""

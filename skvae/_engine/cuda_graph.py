@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
+from .._data.covariates import Covariates
 from .._data.dataset import Minibatch
 from .._kernels.sparse import as_tensor
 
@@ -144,6 +145,7 @@ def _parts(batch: Minibatch) -> list[Tensor]:
     parts = [batch.target]
     if batch.inputs is not batch.rows:
         parts.append(as_tensor(batch.inputs))
+    parts += [part for part in batch.covariates if part is not None]
     return parts if batch.mask is None else [*parts, batch.mask]
 
 
@@ -152,4 +154,6 @@ def _copy_of(batch: Minibatch) -> Minibatch:
     rows = batch.target.clone()
     same = batch.inputs is batch.rows
     inputs = rows if same else as_tensor(batch.inputs).clone()
-    return Minibatch(inputs, rows, None if batch.mask is None else batch.mask.clone())
+    mask = None if batch.mask is None else batch.mask.clone()
+    own = (None if part is None else part.clone() for part in batch.covariates)
+    return Minibatch(inputs, rows, mask, Covariates(*own))

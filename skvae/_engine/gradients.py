@@ -38,6 +38,7 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from .._data.covariates import Covariates
 from .._data.dataset import Minibatch
 from .._kernels.sparse import Batch, SparseRows
 from .._kernels.wide import wide_linear
@@ -323,13 +324,18 @@ class _Decoder:
         self._chain = _Chain(decoder.mlp)
         self._out = _Linear(decoder.out)
         self._linear = None if decoder.linear is None else _Linear(decoder.linear)
+        self._sized = decoder.sized
 
-    def forward(self, z: Tensor, generator: torch.Generator) -> Tensor:
+    def forward(
+        self, z: Tensor, covariates: Covariates, generator: torch.Generator
+    ) -> Tensor:
+        self._latent_dim = z.shape[1]
+        z = covariates.beside(z)
         h = cast(Tensor, self._chain.forward(z, generator))
         y = self._out.forward(h)
         if self._linear is not None:
             y += self._linear.forward(z)
-        return y
+        return self._sized(y, covariates)
 
     def backward(self, g: Tensor) -> Tensor:
         self._out.set_gradients(g)
@@ -337,7 +343,8 @@ class _Decoder:
         if self._linear is not None:
             self._linear.set_gradients(g)
             g_code += self._linear.input_gradient(g)
-        return g_code
+        # Nobody asks for the gradient of the conditions behind the code.
+        return g_code[:, : self._latent_dim]
 
 
 def _has_hooks(module: nn.Module) -> bool:
@@ -423,7 +430,7 @@ class Gradients:
         """
         encoder, code, decoder = self._parts
         z, terms = code.forward(encoder.forward(batch.inputs, generator), generator)
-        raw = decoder.forward(z, generator)
+        raw = decoder.forward(z, batch.covariates, generator)
         loss, g = self._criterion.likelihood.loss_and_grad(
             raw, batch.target, batch.mask
         )

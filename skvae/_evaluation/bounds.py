@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._likelihoods.base import Likelihood
 from .._nn.autoencoder import VAE
@@ -57,7 +58,7 @@ def importance_weighted_bound(
     log_weights = []
     for draw in noise:
         z = draw_posterior(mean, log_var, draw)
-        nll = likelihood.nll(network.decode(z), target, batch.mask)
+        nll = likelihood.nll(network.decode(z, batch.covariates), target, batch.mask)
         # ln N(z; 0, I) - ln N(z; mean, var): the normalising constants cancel.
         log_ratio = 0.5 * (draw.square() + log_var - z.square()).sum(dim=1)
         log_weights.append(in_float64(log_ratio) - nll)
@@ -66,35 +67,44 @@ def importance_weighted_bound(
 
 
 @torch.no_grad()
-def decoder_gain(network: VAE, likelihood: Likelihood, mean: Tensor) -> Tensor:
+def decoder_gain(
+    network: VAE,
+    likelihood: Likelihood,
+    mean: Tensor,
+    covariates: Covariates = NONE,
+) -> Tensor:
     """Root mean square change of the output per unit of code, (latent_dim,).
 
     The norm over outputs of d raw / d z_i in the likelihood's metric, its square
     averaged over the posterior means given (n, latent_dim), by central differences.
     """
-    metric = likelihood.output_metric(network.decode(mean))
+    metric = likelihood.output_metric(network.decode(mean, covariates))
     squared = _squared_changes(network, metric, mean.dtype)
     steps = GAIN_STEP * torch.eye(mean.shape[1], device=mean.device, dtype=mean.dtype)
     squares = []
     # Many units at once, for the products, and not all, for the memory.
     for some in steps[:, None].split(max(1, EMBEDDED_ROWS // len(mean))):
         ahead, behind = (mean + some).flatten(0, 1), (mean - some).flatten(0, 1)
-        squares.append(squared(ahead, behind).view(-1, len(mean)).mean(dim=1))
+        given = covariates.repeated(len(some))
+        squares.append(squared(ahead, behind, given).view(-1, len(mean)).mean(dim=1))
     # Rounding can take the square of an inactive unit below zero.
     return torch.cat(squares).clamp_(0.0).sqrt_() / (2.0 * GAIN_STEP)
 
 
 def _squared_changes(network: VAE, metric: Tensor | None, dtype: torch.dtype):
-    """|raw(z) - raw(z')|^2 as a function of codes (m, k) each, (m,)."""
+    """|raw(z) - raw(z')|^2 as a function of codes (m, k) and what is given with them.
+
+    Of shape (m,).
+    """
     decoder = network.decoder
     if metric is None:
         readout = Readout(decoder, dtype)
-        return lambda z, other: readout.squared_length(
-            decoder.embed(z) - decoder.embed(other)
+        return lambda z, other, given: readout.squared_length(
+            decoder.embed(z, given) - decoder.embed(other, given)
         )
 
-    def weighted(z: Tensor, other: Tensor) -> Tensor:
-        squares = (decoder(z) - decoder(other)).square_()
+    def weighted(z: Tensor, other: Tensor, given: Covariates) -> Tensor:
+        squares = (decoder(z, given) - decoder(other, given)).square_()
         by_unit = squares.view(-1, *metric.shape).mul_(metric)
         return by_unit.sum(dim=-1).flatten()
 

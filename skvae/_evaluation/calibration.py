@@ -42,14 +42,14 @@ def calibrate(network: VAE, likelihood: Likelihood, rows: TableDataset) -> None:
     batch = some(rows, CALIBRATION_ROWS)
     points = cubature(network.latent_dim)
     with threads_for(network, len(batch)):
-        posterior, target, mask = network.encode(batch.inputs), batch.target, batch.mask
+        posterior = network.encode(batch.inputs)
         if 2 * len(points) * len(batch) > CUBATURE_ROWS:
             in_turns = slice(len(batch) // len(points) * len(points))
             points = points.repeat(len(batch) // len(points), 1)[None]
             posterior = Posterior(*(part[in_turns] for part in posterior))
-            target, mask = target[in_turns], None if mask is None else mask[in_turns]
-        points = points.to(target)
-        likelihood.calibrate(network.decoder, posterior, target, points, mask)
+            batch = batch[in_turns]
+        points = points.to(batch.target)
+        likelihood.calibrate(network.decoder, posterior, batch, points)
 
 
 class Codes(NamedTuple):
@@ -89,7 +89,8 @@ def _nats(
     """Mean ``-ln p(x | z)`` of two draws a row: ``noise`` (n, k) and its mirror."""
     total = 0.0
     for draw in (noise, -noise):
-        raw = network.decode(draw_posterior(posterior.mean, posterior.log_var, draw))
+        z = draw_posterior(posterior.mean, posterior.log_var, draw)
+        raw = network.decode(z, batch.covariates)
         nll = likelihood.nll(raw, batch.target, batch.mask)
         total += 0.5 * in_float64(nll).mean().item()
     return total
@@ -102,5 +103,6 @@ def gain_of_network(
     """Gain of the decoder around these rows' codes, (latent_dim,), in units of X."""
     batch = some(rows, max(16, GAIN_ROWS // network.latent_dim))
     with threads_for(network, len(batch)):
-        gain = decoder_gain(network, likelihood, network.code(batch.inputs))
+        mean = network.code(batch.inputs)
+        gain = decoder_gain(network, likelihood, mean, batch.covariates)
     return gain.cpu().numpy().astype(np.float64) * likelihood.scale

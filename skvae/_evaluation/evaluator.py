@@ -104,7 +104,7 @@ class Density:
             target = batch.target
             expected_nll = expected_nll or self.expected_nll(target)
             posterior = self._network.encode(batch.inputs)
-            nll = in_float64(expected_nll(posterior, target, batch.mask))
+            nll = in_float64(expected_nll(posterior, batch))
             kl = in_float64(kl_to_standard_normal(*posterior))
             terms, share = self._mixed(RowTerms(nll, kl, torch.zeros_like(nll)), target)
             firsts = torch.stack([terms.distortion, terms.choice, share, nll], dim=1)

@@ -88,8 +88,7 @@ def shuffle_loss(density: Density, batch: Minibatch, posterior: Posterior) -> fl
     others[order] = order.roll(1)
     others = others.to(posterior.mean.device)
     exchanged = Posterior(*(part[others] for part in posterior))
-    target = batch.target
-    expected = density.expected_nll(target)
-    others_nats = in_float64(expected(exchanged, target, batch.mask)).mean()
-    own_nats = in_float64(expected(posterior, target, batch.mask)).mean()
+    expected = density.expected_nll(batch.target)
+    others_nats = in_float64(expected(exchanged, batch)).mean()
+    own_nats = in_float64(expected(posterior, batch)).mean()
     return others_nats.item() - own_nats.item()

@@ -1,6 +1,7 @@
 """Products of sparse rows that are centred and scaled, and never densified.
 
-With the means m of the columns and one scale s, such rows are ``(X - 1 m') / s``, so
+With the means m of the columns and a scale s, of all of them or of each, such rows are
+``(X - 1 m') / s``, so
 
     rows @ W   =  X/s W  -  1 (m'/s W)
     rows' @ G  =  (X/s)' G  -  m/s (1' G)
@@ -35,7 +36,7 @@ def _has_fbgemm() -> bool:
     return "fbgemm" in torch.backends.quantized.supported_engines
 
 
-def multiplies_nonzeros(X, mean: np.ndarray | None, scale: float) -> bool:
+def multiplies_nonzeros(X, mean: np.ndarray | None, scale: float | np.ndarray) -> bool:
     """Whether products with CSR rows are faster, and as exact, if they stay sparse.
 
     What is subtracted behind the product may not be larger than what is left, or
@@ -45,7 +46,7 @@ def multiplies_nonzeros(X, mean: np.ndarray | None, scale: float) -> bool:
     return (
         _has_fbgemm()
         and X.nnz <= MOST_FILLED * X.shape[0] * X.shape[1]
-        and (mean is None or bool(np.square(mean).mean() <= scale**2))
+        and (mean is None or bool(np.square(mean / scale).mean() <= 1.0))
     )
 
 
@@ -57,7 +58,7 @@ class SparseRows:
     X : CSR matrix/array of shape (n_rows, n_features)
     mean : ndarray of shape (n_features,) or None
         None: the rows are not centred.
-    scale : float
+    scale : float or ndarray of shape (n_features,)
     densify : callable
         The same rows as a tensor, for what needs all entries.
     """
@@ -66,7 +67,7 @@ class SparseRows:
         self,
         X,
         mean: np.ndarray | None,
-        scale: float,
+        scale: float | np.ndarray,
         densify: Callable[[], Tensor],
     ) -> None:
         self.shape = X.shape
@@ -95,7 +96,12 @@ class SparseRows:
         rows = self._X
         if self._mean is not None:
             rows = sparse.vstack([rows, sparse.csr_matrix(self._mean)], format="csr")
-        return (rows.tocsc() / self._scale).astype(np.float32)
+        columns = rows.tocsc()
+        unit = self._scale
+        if isinstance(unit, np.ndarray):
+            unit = np.repeat(unit, np.diff(columns.indptr))
+        parts = (columns.data / unit, columns.indices, columns.indptr)
+        return sparse.csc_matrix(parts, shape=columns.shape).astype(np.float32)
 
     def __matmul__(self, weight: Tensor) -> Tensor:
         """Rows times a weight of shape (n_features, n_out)."""
@@ -119,6 +125,19 @@ class SparseRows:
             table = torch.cat([g, -g.sum(dim=0, keepdim=True)])
         for columns in gen_batches(len(out), _block_columns(out)):
             out[columns] = _sums(self._columns[:, columns], table)
+
+
+def with_columns(X, mean: np.ndarray | None, scale: float | np.ndarray, others):
+    """CSR rows with a few columns (n, c) behind them that are not centred nor scaled.
+
+    Returns the rows, and the means and scales of all columns.
+    """
+    n_others = others.shape[1]
+    rows = sparse.hstack([X, sparse.csr_matrix(others)], format="csr")
+    if mean is not None:
+        mean = np.concatenate([mean, np.zeros(n_others)])
+    units = np.broadcast_to(scale, X.shape[1])
+    return rows, mean, np.concatenate([units, np.ones(n_others)])
 
 
 def _block_columns(weight: Tensor) -> int:

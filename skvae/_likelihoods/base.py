@@ -14,12 +14,14 @@ A new likelihood is a class with :meth:`Likelihood.nll`, :meth:`Likelihood.mean`
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._data.covariates import NONE, Covariates
+from .._data.dataset import Minibatch
 from .._linear.components import Components
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
@@ -27,10 +29,13 @@ from .._utils.host import HostState
 
 
 class Affine(NamedTuple):
-    """Inputs that are ``(X - mean) / scale``; without a mean, zeros of X stay zeros."""
+    """Inputs that are ``(X - mean) / scale``; without a mean, zeros of X stay zeros.
+
+    The scale is that of all columns, or (D,).
+    """
 
     mean: np.ndarray | None
-    scale: float
+    scale: float | np.ndarray
 
 
 class LinearModel(HostState):
@@ -73,9 +78,7 @@ class LinearModel(HostState):
 class ExpectedNLL(Protocol):
     """``-E_q ln p(x | z)`` of rows with these posteriors, in nats: (n,), float64."""
 
-    def __call__(
-        self, posterior: Posterior, target: Tensor, mask: Tensor | None = None
-    ) -> Tensor: ...
+    def __call__(self, posterior: Posterior, batch: Minibatch) -> Tensor: ...
 
 
 class Likelihood(nn.Module, ABC):
@@ -88,17 +91,26 @@ class Likelihood(nn.Module, ABC):
 
     Attributes
     ----------
+    name : str
+        What estimators call it.
     is_discrete : bool
         Whether it is a probability mass: scores of a mass and of a density do not rank
         together.
+    takes_size : bool
+        Whether it is of counts, whose rate has a size factor a row.
     has_linear_model : bool
         Whether :meth:`linear_model` gives one. Otherwise networks have no linear path.
+    has_own_scales : bool
+        Whether every feature has a noise of its own, so that none dwarfs the others.
     loss_exponent : int
         The power of ``scale`` that :meth:`loss` is in.
     """
 
+    name: ClassVar[str] = ""
     is_discrete: ClassVar[bool] = False
+    takes_size: ClassVar[bool] = False
     has_linear_model: ClassVar[bool] = False
+    has_own_scales: ClassVar[bool] = False
     _inverse_width: Tensor
     loss_exponent: ClassVar[int] = 0
 
@@ -107,6 +119,16 @@ class Likelihood(nn.Module, ABC):
         self.n_features = n_features
         unit = torch.tensor(1.0 / n_features, dtype=torch.float32, device="cpu")
         self.register_buffer("_inverse_width", unit, persistent=False)
+
+    @classmethod
+    def of_rows(cls, X) -> Self:
+        """One of the shapes that training rows ask for, if they pass :meth:`check`."""
+        return cls(X.shape[1])
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Plain numbers that make one of the same shapes: arguments of the class."""
+        return {"n_features": self.n_features}
 
     @property
     def n_inputs(self) -> int:
@@ -130,8 +152,26 @@ class Likelihood(nn.Module, ABC):
         """What takes a :meth:`loss` to the units of X."""
         return self.scale**self.loss_exponent
 
-    def fit_inputs(self, mean: np.ndarray, variance: np.ndarray) -> None:
-        """Take the moments of the columns, (D,) each, float64, as units."""
+    def check(self, X, feature_names=None) -> None:
+        """Refuse rows, finite numbers as they are, that it cannot explain.
+
+        Raises
+        ------
+        ValueError
+            Names a column, and a likelihood that would take it.
+        """
+
+    def fit_inputs(
+        self,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        X=None,
+        size: np.ndarray | None = None,
+    ) -> None:
+        """Take the moments of the columns, (D,) each, float64, as units.
+
+        Of the training rows X, whose ``size`` (n,) is there where it takes one.
+        """
 
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         """Rows (n, D) of X, in their own precision, in model units.
@@ -140,14 +180,24 @@ class Likelihood(nn.Module, ABC):
         """
         return x
 
-    def encode_inputs(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    def encode_inputs(
+        self,
+        target: Tensor,
+        mask: Tensor | None = None,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
         """What the encoder sees of rows in model units, (n, n_inputs)."""
         return target
 
-    def input_affine(self) -> Affine | None:
-        """How inputs come from X, if it is so simple that sparse rows can stay sparse.
+    def encode_sparse(self, X, size: np.ndarray | None):
+        """What becomes of the nonzeros of CSR rows before :meth:`input_affine`."""
+        return X
 
-        The default is right for a likelihood that leaves rows as they are.
+    def input_affine(self) -> Affine | None:
+        """How inputs come from what :meth:`encode_sparse` gives.
+
+        If it is so simple that sparse rows can stay sparse. The default is right for a
+        likelihood that leaves rows as they are.
         """
         return Affine(None, 1.0)
 
@@ -172,6 +222,18 @@ class Likelihood(nn.Module, ABC):
         -------
         nll : tensor of shape (n,)
         """
+
+    def nll_of_code(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`nll` less :meth:`nll_constant`."""
+        return self.nll(raw, target, mask)
+
+    def nll_constant(
+        self, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor | float:
+        """The part of :meth:`nll` that no code changes, (n,), computed once a row."""
+        return 0.0
 
     @abstractmethod
     def mean(self, raw: Tensor) -> Tensor:
@@ -254,6 +316,22 @@ class Likelihood(nn.Module, ABC):
         """:meth:`unit_weight` at the calibrated shared parameters, in units of X."""
         return 1.0 / self.n_features
 
+    def first_weight(self, X) -> float:
+        """Largest weight, in units of X, at which a linear model has an active unit.
+
+        Of rows X; infinite where that cannot be said.
+        """
+        return float("inf")
+
+    @property
+    def usual_size(self) -> float:
+        """Size factor of the median training row, where rows have one."""
+        return 1.0
+
+    def draw_sizes(self, n: int, random_state: np.random.RandomState) -> np.ndarray:
+        """Size factors (n,) of rows like the training rows."""
+        return np.full(n, self.usual_size)
+
     def noise_in_units_of_X(self) -> float | None:
         """The calibrated noise variance, in squared units of X, where there is one."""
         return None
@@ -269,9 +347,8 @@ class Likelihood(nn.Module, ABC):
         self,
         decoder: Decoder,
         posterior: Posterior,
-        target: Tensor,
+        batch: Minibatch,
         points: Tensor,
-        mask: Tensor | None = None,
     ) -> None:
         """Set shared parameters by maximum likelihood of these rows.
 
@@ -282,14 +359,15 @@ class Likelihood(nn.Module, ABC):
     def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
         """``-E_q ln p(x | z)`` by a cubature of ``points`` (n_pairs, k) and mirrors."""
 
-        def mean_over_points(
-            posterior: Posterior, target: Tensor, mask: Tensor | None = None
-        ) -> Tensor:
+        def mean_over_points(posterior: Posterior, batch: Minibatch) -> Tensor:
+            target, mask = batch.target, batch.mask
             total: Tensor | float = 0.0
             for z in draws(posterior, points):
-                total = total + in_float64(self.nll(decoder(z), target, mask))
-            assert isinstance(total, Tensor)
-            return total / (2 * len(points))
+                raw = decoder(z, batch.covariates)
+                total = total + in_float64(self.nll_of_code(raw, target, mask))
+            nll = total / (2 * len(points)) + self.nll_constant(target, mask)
+            assert isinstance(nll, Tensor)
+            return nll
 
         return mean_over_points
 

@@ -17,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._data.dataset import Minibatch
 from .._linear.components import Components
 from .._linear.linear_vae import noise_of_beta
-from .._linear.spectrum import noise_of_weight, weight_of_noise
+from .._linear.spectrum import noise_of_weight, spectrum, weight_of_noise
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .._nn.readout import Readout, inner
@@ -47,6 +48,7 @@ class Gaussian(Likelihood):
         s2 while training.
     """
 
+    name = "gaussian"
     has_linear_model = True
     loss_exponent = 2
     running_noise: Tensor
@@ -71,7 +73,13 @@ class Gaussian(Likelihood):
     def noise_variance(self) -> float:
         return self.units.number("noise")
 
-    def fit_inputs(self, mean: np.ndarray, variance: np.ndarray) -> None:
+    def fit_inputs(
+        self,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        X=None,
+        size: np.ndarray | None = None,
+    ) -> None:
         self.units.hold("mean", np.asarray(mean, dtype=np.float64))
         self.units.hold("scale", float(np.sqrt(variance.mean())) or 1.0)
 
@@ -160,6 +168,10 @@ class Gaussian(Likelihood):
     def calibrated_weight(self) -> float:
         return weight_of_noise(self.noise_in_units_of_X(), self.n_features)
 
+    def first_weight(self, X) -> float:
+        largest = spectrum(X, 1, np.random.RandomState(0)).eigenvalues
+        return weight_of_noise(largest.max(initial=0.0), self.n_features)
+
     def noise_in_units_of_X(self) -> float:
         return self.noise_variance * self.scale**2
 
@@ -177,33 +189,32 @@ class Gaussian(Likelihood):
         self,
         decoder: Decoder,
         posterior: Posterior,
-        target: Tensor,
+        batch: Minibatch,
         points: Tensor,
-        mask: Tensor | None = None,
     ) -> None:
+        target, mask = batch.target, batch.mask
         if points.dim() == 3 or mask is not None:  # few points: decode them
             losses = [
-                self.loss(decoder(z), target, mask) for z in draws(posterior, points)
+                self.loss(decoder(z, batch.covariates), target, mask)
+                for z in draws(posterior, points)
             ]
             error = torch.stack(losses).mean()
         else:
             expected = _expected_squared_error(decoder, points, target.dtype)
-            error = expected(posterior, target).mean() / self.n_features
+            error = expected(posterior, batch).mean() / self.n_features
         self.set_noise(error.item())
 
     def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
         by_points = super().expected_nll(decoder, points)
         expected = None
 
-        def expected_nll(
-            posterior: Posterior, target: Tensor, mask: Tensor | None = None
-        ) -> Tensor:
+        def expected_nll(posterior: Posterior, batch: Minibatch) -> Tensor:
             nonlocal expected
-            if mask is not None:
-                return by_points(posterior, target, mask)
+            if batch.mask is not None:
+                return by_points(posterior, batch)
             if expected is None:
-                expected = _expected_squared_error(decoder, points, target.dtype)
-            error = in_float64(expected(posterior, target))
+                expected = _expected_squared_error(decoder, points, batch.target.dtype)
+            error = in_float64(expected(posterior, batch))
             return gaussian_nll(error, self.noise_variance, self.n_features)
 
         return expected_nll
@@ -250,13 +261,14 @@ def _expected_squared_error(decoder: Decoder, points: Tensor, dtype: torch.dtype
     readout = Readout(decoder, dtype)
 
     @torch.no_grad()
-    def expected(posterior: Posterior, target: Tensor) -> Tensor:
-        residual = target - decoder(posterior.mean)
-        centre = decoder.embed(posterior.mean)
+    def expected(posterior: Posterior, batch: Minibatch) -> Tensor:
+        target, given = batch.target, batch.covariates
+        residual = target - decoder(posterior.mean, given)
+        centre = decoder.embed(posterior.mean, given)
         drift = torch.zeros_like(centre)
         spread = target.new_zeros(len(target))
         for z in draws(posterior, points):
-            change = decoder.embed(z) - centre
+            change = decoder.embed(z, given) - centre
             drift += change
             spread += readout.squared_length(change)
         cross = inner(readout.transposed_product(residual), drift)

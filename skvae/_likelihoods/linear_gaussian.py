@@ -129,7 +129,9 @@ class LinearGaussian(LinearModel):
         assert units.mean is not None
         if self.number("total") <= 0.0:  # rows that are all the same have no density
             return np.full(X.shape[0], np.nan)
-        return ppca_log_likelihood(ppca_of(self.components, units.mean, units.scale), X)
+        return ppca_log_likelihood(
+            ppca_of(self.components, units.mean, float(units.scale)), X
+        )
 
 
 def gaussian_nll(

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .._data.covariates import NONE, Covariates
 from .._kernels.mixed import mixed_linear, mixed_product
 from .._kernels.sparse import Batch
 from .._kernels.wide import wide_linear
@@ -244,20 +245,45 @@ class GaussianEncoder(Encoder):
 
 
 class Decoder(nn.Module):
-    """Raw outputs for p(x | z): a network and, beside it, an optional linear path."""
+    """Raw outputs for p(x | z): a network and, beside it, an optional linear path.
 
-    def __init__(self, widths, n_outputs, *, linear_path, **block_options) -> None:
+    Conditions stand behind the code; the first ``n_rates`` outputs are logarithms of
+    rates where rows have sizes.
+    """
+
+    def __init__(
+        self, widths, n_outputs, *, n_rates, linear_path, **block_options
+    ) -> None:
         super().__init__()
+        self.n_rates = n_rates
         self.mlp = MLP(widths, **block_options)
         self.out = Linear(widths[-1], n_outputs)
         self.linear = Linear(widths[0], n_outputs, bias=False) if linear_path else None
 
-    def forward(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        covariates: Covariates = NONE,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        z = covariates.beside(z)
         x = self.out(self.mlp(z, generator))
-        return x if self.linear is None else x + self.linear(z)
+        x = x if self.linear is None else x + self.linear(z)
+        return self.sized(x, covariates)
 
-    def embed(self, z: Tensor) -> Tensor:
+    def sized(self, x: Tensor, covariates: Covariates) -> Tensor:
+        """Raw outputs, which may be overwritten, of rows of these sizes."""
+        log_size = covariates.log_size
+        if log_size is None:
+            return x
+        # bfloat16, which autocast may return, has three digits for a logarithm.
+        x = x.to(torch.promote_types(x.dtype, log_size.dtype))
+        x[:, : self.n_rates] += log_size
+        return x
+
+    def embed(self, z: Tensor, covariates: Covariates = NONE) -> Tensor:
         """What :meth:`readout` maps to rows, up to the bias: (n, width)."""
+        z = covariates.beside(z)
         h = self.mlp(z)
         return h if self.linear is None else torch.cat([h, z], dim=1)
 
@@ -278,6 +304,10 @@ class Autoencoder(nn.Module):
     n_inputs, n_outputs : int, optional
         Columns that the encoder sees, and those that the decoder gives; by default
         ``n_features`` both.
+    n_conditions : int
+        Columns that the decoder is given beside the code.
+    encode_conditions : bool
+        Whether the encoder is given them, too, behind its inputs.
     hidden_dims : sequence of int
         Widths of the encoder's blocks; the decoder has them in reverse. Empty: linear.
     activation : {"gelu", "silu", "relu", "leaky_relu", "swiglu"}
@@ -299,6 +329,8 @@ class Autoencoder(nn.Module):
         *,
         n_inputs: int | None = None,
         n_outputs: int | None = None,
+        n_conditions: int = 0,
+        encode_conditions: bool = False,
         hidden_dims: Sequence[int] = (),
         activation: str = "gelu",
         use_batch_norm: bool = True,
@@ -314,13 +346,19 @@ class Autoencoder(nn.Module):
             "dropout_rate": dropout_rate,
         }
         self.latent_dim = latent_dim
+        self.encodes_conditions = bool(encode_conditions and n_conditions)
         self.normalises_batches = bool(
             use_batch_norm and len(hidden_dims) and activation != "swiglu"
         )
-        widths = (n_inputs or n_features, *hidden_dims)
+        n_encoded = n_conditions if encode_conditions else 0
+        widths = ((n_inputs or n_features) + n_encoded, *hidden_dims)
         self.encoder = self.encoder_type(widths, latent_dim, **options)
-        decoder_widths = (latent_dim, *hidden_dims[::-1])
-        self.decoder = Decoder(decoder_widths, n_outputs or n_features, **options)
+        self.decoder = Decoder(
+            (latent_dim + n_conditions, *hidden_dims[::-1]),
+            n_outputs or n_features,
+            n_rates=n_features,
+            **options,
+        )
         if seed is not None:
             self.reset_parameters(torch.Generator().manual_seed(seed))
 
@@ -359,20 +397,25 @@ class Autoencoder(nn.Module):
         linear, decoder_linear = self.encoder.linear, self.decoder.linear
         if linear is None or decoder_linear is None:
             raise ValueError("This model was made without a linear path.")
-        linear.weight[:, : len(encode)] = encode.T
+        linear.weight[: encode.shape[1], : len(encode)] = encode.T
         decoder_linear.weight[:, : len(encode)] = decode
 
     def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
         """Codes (n, latent_dim) of inputs (n, n_inputs)."""
         return self.encoder(x, generator)
 
-    def decode(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        covariates: Covariates = NONE,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
         """Raw outputs (n, n_outputs) for codes (n, latent_dim)."""
-        return self.decoder(z, generator)
+        return self.decoder(z, covariates, generator)
 
-    def forward(self, x: Batch) -> Tensor:
+    def forward(self, x: Batch, covariates: Covariates = NONE) -> Tensor:
         """Raw outputs (n, n_outputs) for the codes of inputs (n, n_inputs)."""
-        return self.decode(self.code(x))
+        return self.decode(self.code(x), covariates)
 
 
 class VAE(Autoencoder):

@@ -112,5 +112,6 @@ def antithetic_loss(
     loss = target.new_zeros(())
     for draw in (noise, -noise):
         z = draw_posterior(*posterior, draw)
-        loss += 0.5 * likelihood.loss(network.decode(z), target, batch.mask)
+        raw = network.decode(z, batch.covariates)
+        loss += 0.5 * likelihood.loss(raw, target, batch.mask)
     return loss

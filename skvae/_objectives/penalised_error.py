@@ -102,7 +102,7 @@ class PenalisedError(Criterion):
         generator: torch.Generator,
     ) -> Tensor:
         """Terms of rows with codes ``z``, of which the decoder sees ``received``."""
-        raw = network.decode(received, generator)
+        raw = network.decode(received, batch.covariates, generator)
         terms = [self.likelihood.loss(raw, batch.target, batch.mask)]
         terms += self.code_terms(z)
         if self.decoder_penalty is not None:

@@ -49,7 +49,7 @@ def decoder_gradient(
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()
-        x = module.decode(z, generator).to(z.dtype)
+        x = module.decode(z, generator=generator).to(z.dtype)
         v = torch.empty_like(x).normal_(generator=generator)
         with _without_autocast(z):
             (gradient,) = torch.autograd.grad(x, z, v, create_graph=True)

@@ -83,7 +83,8 @@ class WeightedELBO(Criterion):
         encoded = network.encode(batch.inputs, generator)
         posterior = Posterior(*(part.to(target.dtype) for part in encoded))
         noise = torch.empty_like(posterior.mean).normal_(generator=generator)
-        raw = network.decode(draw_posterior(*posterior, noise), generator)
+        z = draw_posterior(*posterior, noise)
+        raw = network.decode(z, batch.covariates, generator)
         loss = self.likelihood.loss(raw, target, batch.mask)
         return self._with_kl(loss, posterior)
 

@@ -9,7 +9,7 @@ import torch
 from .checkpoint import Checkpoint
 from .fitted import Fitted
 from .net import EpochNet, net_options
-from .parameters import APPLIED, SHARED, UNUSED
+from .parameters import APPLIED, REFUSED, SHARED, UNUSED
 from .settings import Settings
 
 #: What ``partial_fit`` makes of every parameter of the estimators.
@@ -20,6 +20,9 @@ PARTIAL_FIT = {
     "background_weight": APPLIED,
     "free_bits": APPLIED,
     "whiten": APPLIED,
+    "likelihood": REFUSED,
+    "size_factor": REFUSED,
+    "encode_conditions": REFUSED,
     "code_penalty": APPLIED,
     "reg_weight": APPLIED,
     "decoder_penalty": APPLIED,
@@ -47,6 +50,8 @@ def check_same_architecture(net: EpochNet, settings: Settings) -> None:
     """
     fitted = net.get_params_for("module")
     changed = [n for n, value in settings.network.items() if fitted[n] != value]
+    if type(net.criterion_.likelihood) is not settings.likelihood:
+        changed.append("likelihood")
     if changed:
         raise ValueError(
             f"{', '.join(changed)} changed since the last fit, and training cannot go "

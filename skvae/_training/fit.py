@@ -10,6 +10,7 @@ import torch
 from .._data.counts import warn_if_counts
 from .._data.dataset import TableDataset
 from .._data.moments import column_moments
+from .._data.rows import Rows
 from .._linear.linear_vae import estimation_loss
 from .._utils.seeds import Seeds
 from .._utils.validation import (
@@ -32,8 +33,15 @@ from .state import FittedState, Record
 DIVERGED = 4.0
 
 
-def begin(X, settings: Settings, seeds: Seeds, feature_names=None) -> Fitted:
-    """An untrained network in the units of X."""
+def begin(
+    rows: Rows,
+    settings: Settings,
+    seeds: Seeds,
+    feature_names=None,
+    previous: Fitted | None = None,
+) -> Fitted:
+    """An untrained network in the units of X, of the shapes of ``previous`` if any."""
+    X = rows.X
     mean, variance = column_moments(X)
     if not np.isfinite(variance).all():
         raise ValueError(
@@ -41,11 +49,17 @@ def begin(X, settings: Settings, seeds: Seeds, feature_names=None) -> Fitted:
             "largest absolute value, or put a StandardScaler in front."
         )
     refuse_underflow(X, variance)
-    warn_if_badly_scaled(variance, feature_names)
-    warn_if_many_constant(variance)
-    warn_if_counts(X)
-    likelihood = settings.likelihood(X.shape[1])
-    likelihood.fit_inputs(mean, variance)
+    if previous is None:
+        likelihood = settings.likelihood.of_rows(X)
+    else:
+        likelihood = settings.likelihood(**previous.state.likelihood.params)
+    likelihood.check(X, feature_names)
+    if not likelihood.has_own_scales:
+        warn_if_badly_scaled(variance, feature_names)
+        warn_if_many_constant(variance)
+    if not likelihood.is_discrete:
+        warn_if_counts(X)
+    likelihood.fit_inputs(mean, variance, X, rows.covariates.size)
     strategy = settings.strategy
     net = build_net(
         network=strategy.network,
@@ -70,19 +84,19 @@ def begin(X, settings: Settings, seeds: Seeds, feature_names=None) -> Fitted:
 
 
 def fit_rows(
-    X,
+    table: Rows,
     settings: Settings,
     seeds: Seeds,
     *,
     feature_names=None,
     previous: Fitted | None = None,
 ) -> Fitted:
-    """Train on X, from ``previous``'s weights if given, and calibrate what came out."""
+    """Train on rows, from ``previous``'s weights if any, and calibrate the outcome."""
     strategy = settings.strategy
-    fit = begin(X, settings, seeds, feature_names)
+    fit = begin(table, settings, seeds, feature_names, previous)
     net, state = fit.net, fit.state
     train_index, split = next_split(
-        X.shape[0],
+        len(table),
         settings.held_out_fraction,
         seeds.numpy_generator(seeds.split),
         None if previous is None else previous.state.split,
@@ -93,15 +107,15 @@ def fit_rows(
     if previous is not None:
         warm_start_from(fit, previous, settings)
     elif settings.begins_linear:
-        linear = PCAInit(X, state, settings, seeds)
+        linear = PCAInit(table.X, state, settings, seeds)
         pca_init = linear.of(train_index)
         strategy.set_pca_init(state, pca_init)
-    rows = fit.rows(X, index=train_index)
-    valid = fit.rows(X, index=valid_index) if len(valid_index) else None
+    rows = fit.rows(table, index=train_index)
+    valid = fit.rows(table, index=valid_index) if len(valid_index) else None
     margin = settings.tol
     if previous is None:
         n_active = 0 if pca_init is None else strategy.n_active(pca_init)
-        margin = init_margin(n_active, X.shape, len(train_index))
+        margin = init_margin(n_active, table.shape, len(train_index))
 
     best = 0
     kept: list[float] = []
@@ -112,7 +126,7 @@ def fit_rows(
         if pca_init is not None:
             if valid is not None:
                 pca_init = linear.of_all(train_index, valid_index)
-            strategy.calibrate_pca_init(pca_init, fit.rows(X, resident=False))
+            strategy.calibrate_pca_init(pca_init, fit.rows(table, resident=False))
             if best_epoch == 0:
                 # The network did not help: leave the linear model of all rows behind.
                 strategy.set_pca_init(state, pca_init)
@@ -123,7 +137,7 @@ def fit_rows(
         # A callback left other weights (skorch's Checkpoint can load its best): they
         # are neither the linear start nor an epoch that anyone could name.
         best = max(1, len(net.history))
-    state.record = record_of(fit, X, settings, best, patience_ended)
+    state.record = record_of(fit, table.X, settings, best, patience_ended)
     if best == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         state.code_scale = previous.state.code_scale
@@ -135,24 +149,28 @@ def fit_rows(
 
 @contextmanager
 def fitted_chunk(
-    X, settings: Settings, seeds: Seeds, feature_names, previous: Fitted | None
+    table: Rows,
+    settings: Settings,
+    seeds: Seeds,
+    feature_names,
+    previous: Fitted | None,
 ) -> Iterator[Fitted]:
     """Train for one epoch on a chunk of rows, going on from ``previous`` if given.
 
     If what is done inside fails, ``previous`` is as it was.
     """
     strategy, pca_init = settings.strategy, None
-    fit = begin(X, settings, seeds, feature_names) if previous is None else previous
+    fit = previous or begin(table, settings, seeds, feature_names)
     net, state = fit
     if previous is None and settings.begins_linear:
-        pca_init = PCAInit(X, state, settings, seeds).of(np.arange(X.shape[0]))
+        pca_init = PCAInit(table.X, state, settings, seeds).of(np.arange(len(table)))
         strategy.set_pca_init(state, pca_init)
     with going_on(fit, settings):
-        rows = fit.rows(X)
+        rows = fit.rows(table)
         train(net, rows, None, epochs=1, seeds=seeds, endless=True)
         if pca_init is not None:
             strategy.calibrate_pca_init(pca_init, rows)
-        state.record = record_of(fit, X, settings, len(net.history), False)
+        state.record = record_of(fit, table.X, settings, len(net.history), False)
         state.set_seeds(seeds.entropy, seeds.call + 1)
         strategy.calibrate(state, rows, None, pca_init)
         yield fit

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .._data.dataset import TableDataset
+from .._data.rows import Rows
 from .net import EpochNet
 from .state import FittedState
 
@@ -22,18 +23,20 @@ class Fitted(NamedTuple):
 
     def rows(
         self,
-        X,
+        rows: Rows,
         *,
         index: np.ndarray | None = None,
         dtype: torch.dtype = torch.float32,
         resident: bool = True,
     ) -> TableDataset:
-        """Validated rows of X as a dataset on the net's device."""
+        """Validated rows as a dataset on the net's device."""
         return TableDataset(
-            X,
+            rows.X,
             self.state.likelihood,
             dtype=dtype,
             device=self.device,
             resident=resident,
             index=index,
+            covariates=rows.covariates,
+            encodes_conditions=self.state.network.encodes_conditions,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._likelihoods.base import Likelihood
+from .._likelihoods.registry import likelihood_named
 from .._utils.device import device_or_cpu
 from .._utils.warn import warn_user
 from .callbacks import instances
@@ -19,7 +19,7 @@ from .skorch_parts import Callback, DeviceWarning, History
 from .state import FittedState, Record, to_array, to_tensor
 
 # Of the layout of what is written; a change that old data cannot follow raises it.
-FORMAT = 1
+FORMAT = 2
 _OPTIONS = (
     "lr",
     "optimizer__weight_decay",
@@ -43,6 +43,7 @@ def packed(fit: Fitted, callbacks: Any) -> dict[str, Any]:
     options = net.get_params(deep=True)
     return {
         "format": FORMAT,
+        "likelihood": {"name": state.likelihood.name, **state.likelihood.params},
         "network": _without(net.get_params_for("module"), "seed"),
         "criterion": _without(criterion, "likelihood"),
         "options": {name: options[name] for name in _OPTIONS},
@@ -61,7 +62,6 @@ def packed(fit: Fitted, callbacks: Any) -> dict[str, Any]:
 def unpacked(
     data: dict[str, Any],
     strategy: Any,
-    likelihood: type[Likelihood],
     callbacks: Any,
 ) -> Fitted:
     """The net and the state that were packed, on a device that is here.
@@ -86,7 +86,8 @@ def unpacked(
             DeviceWarning,
         )
     options = {**data["options"], "device": device}
-    given = likelihood(network["n_features"])
+    params = dict(data["likelihood"])
+    given = likelihood_named(params.pop("name"))(**params)
     net = build_net(
         network=strategy.network,
         # The weights are there: none have to be drawn.

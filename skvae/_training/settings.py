@@ -46,8 +46,9 @@ def settings_of(
     n_features: int,
     strategy: TrainingStrategy,
     likelihood: type[Likelihood],
+    n_conditions: int = 0,
 ) -> Settings:
-    """The parameters of an estimator, for a table of so many columns.
+    """The parameters of an estimator, for a table of so many columns and conditions.
 
     Raises
     ------
@@ -62,6 +63,12 @@ def settings_of(
         **values,
         strategy=strategy,
         likelihood=likelihood,
-        network={"n_features": n_features, **network, "linear_path": linear},
+        network={
+            "n_features": n_features,
+            "n_conditions": n_conditions,
+            "encode_conditions": getattr(estimator, "encode_conditions", False),
+            **network,
+            "linear_path": linear,
+        },
         begins_linear=linear,
     )

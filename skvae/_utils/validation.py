@@ -168,6 +168,25 @@ def checked_n_samples(n_samples) -> int:
     return int(n_samples)
 
 
+def checked_size_factor(size_factor, n_rows: int) -> np.ndarray:
+    """Size factors (n_rows,), float64, from one of each row or one for all.
+
+    Raises
+    ------
+    ValueError
+        If they are not positive, finite, and as many as rows.
+    """
+    size = np.asarray(size_factor, dtype=np.float64).squeeze()
+    if size.ndim > 1 or (size.ndim == 1 and len(size) != n_rows):
+        raise ValueError(
+            f"size_factor has the shape {np.shape(size_factor)}, and there are "
+            f"{n_rows} rows; give one number of each row, or one for all."
+        )
+    if not np.isfinite(size).all() or (size <= 0.0).any():
+        raise ValueError("size_factor must be positive and finite in every row.")
+    return np.broadcast_to(size, n_rows)
+
+
 def checked_hidden_dims(hidden_dims) -> tuple[int, ...]:
     """Hidden widths as a tuple of ints.
 

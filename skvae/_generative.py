@@ -1,0 +1,193 @@
+"""What a model with a likelihood is asked: scores of rows, and rows of its own."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from ._base import BaseAutoencoder
+from ._data.rows import Rows
+from ._evaluation.evaluator import Evaluation
+from ._kernels.surroundings import public
+from ._utils.seeds import private_generator
+from ._utils.validation import checked_n_samples
+
+
+class Generative(BaseAutoencoder):
+    """An autoencoder that is a density, or a probability mass, of rows."""
+
+    @public
+    def sample(
+        self,
+        n_samples=1,
+        random_state=None,
+        *,
+        noise=None,
+        conditions=None,
+        size_factor=None,
+    ):
+        """Draw rows from the model: codes from the prior, decoded.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows to draw.
+        random_state : int, RandomState instance or None, default=None
+            Seed of the draws.
+        noise : bool or None, default=None
+            Whether to draw from what :meth:`score` measures: with the likelihood's
+            noise, and a row with the probability ``background_weight`` from the
+            background. Without it, the mean of the network's decoder. None draws where
+            the likelihood is discrete, so that counts and bits are whole numbers, and
+            gives the mean where it is continuous.
+        conditions : array-like or frame, optional
+            To draw under, (n_samples, n_conditions), or one row for all; only if
+            ``fit`` was given some.
+        size_factor : float or array-like of shape (n_samples,), optional
+            Of likelihoods of counts: the size of the rows, by default drawn from those
+            of the training rows, or, without noise, that of the median one.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Drawn rows, in the units and the dtype of the training data.
+        """
+        check_is_fitted(self)
+        n_samples = checked_n_samples(n_samples)
+        generator = private_generator(random_state)
+        Z = generator.standard_normal((n_samples, self.module_.latent_dim))
+        Z = Z.astype(self._dtype)
+        likelihood, state = self._likelihood_, self._fitted.state
+        noisy = likelihood.is_discrete if noise is None else bool(noise)
+        if noisy and size_factor is None and self._sizes is not None:
+            size_factor = likelihood.draw_sizes(n_samples, generator)
+        given = self._covariates_of_codes(n_samples, conditions, size_factor)
+        if not noisy:
+            return self._decode(Z, given)
+        X = self._decode(Z, given, lambda raw: likelihood.sample(raw, generator))
+        if state.background is None:
+            return X
+        odd = generator.uniform(size=n_samples) < state.record.background_weight
+        drawn = state.background.sample(int(odd.sum()), generator)
+        X[odd] = likelihood.to_units_of_X(drawn).numpy()
+        return X
+
+    @public
+    def score_samples(self, X, *, conditions=None, size_factor=None):
+        """Evidence lower bound of every row.
+
+        ``E_q ln p(x | z) - KL(q(z | x) || p(z))`` with the calibrated decoder and
+        beta = 1: a lower bound of the log-likelihood, comparable across ``kld_weight``,
+        ``beta``, ``latent_dim``, architectures and with probabilistic PCA
+        (:func:`skvae.metrics.pca_scorer`). Of discrete likelihoods it bounds the
+        logarithm of a probability, which does not compare with that of a density.
+
+        The expectation is a cubature of 32 to 128 antithetic points, the same for every
+        row: deterministic. Up to 64 units it is exact where the decoder is linear, and
+        the mean over 100 digits was within 0.02 nats of 2,000 draws a row; with 128
+        and 256 units it was off by 0.2 and 0.4 nats.
+
+        Where fitting began at a linear model and left it, the density is a mixture of
+        the network, at ``1 - background_weight``, and of that model, the background: an
+        odd row, far from all that the network was trained on, is explained by the
+        linear model (see :meth:`background_responsibility`). With
+        ``kld_weight="auto"`` that is probabilistic PCA, so at the default of 0.01 no
+        row scores more than 4.6 nats below it; other rows lose 0.01 nats.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to score.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        elbo : ndarray of shape (n_samples,)
+            Nats per row, float64.
+        """
+        return self._evaluate(X, conditions, size_factor).elbo
+
+    def score(self, X, y=None, *, conditions=None, size_factor=None):
+        """Mean evidence lower bound, in nats per row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to score.
+        y : Ignored
+            Not used, present for API consistency.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        elbo : float
+            Mean of :meth:`score_samples`.
+        """
+        given = {"conditions": conditions, "size_factor": size_factor}
+        return float(self.score_samples(X, **given).mean())
+
+    def background_responsibility(self, X, *, conditions=None, size_factor=None):
+        """The background's share in the explanation of every row.
+
+        The density that :meth:`score_samples` bounds is a mixture of the network and,
+        at ``background_weight``, of the linear model that fitting began at. This is the
+        posterior probability of the latter: near 0 for what the network was trained on,
+        near 1 for an outlier, which the score of the mixture would hide.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only if it was given some.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        responsibility : ndarray of shape (n_samples,)
+            In [0, 1], float64; 0 where there is no background: ``background_weight=0``,
+            ``linear_path=None``, a discrete likelihood, or a fit that kept the linear
+            model itself (``best_epoch_`` 0).
+        """
+        return self._evaluate(X, conditions, size_factor).background
+
+    @public
+    def _evaluate(self, X, conditions=None, size_factor=None) -> Evaluation:
+        """One pass of rows through the density: all that is scored and measured."""
+        check_is_fitted(self)
+        return self._evaluate_rows(self._rows(X, conditions, size_factor))
+
+    def _evaluate_rows(self, rows: Rows) -> Evaluation:
+        """The same of validated rows."""
+        density = self._fitted.state.density()
+        columns = self._over_chunks(rows, density.evaluate())
+        return density.evaluation(columns)
+
+    @public
+    def _posterior_means(self, X, **given: Any) -> np.ndarray:
+        """Means of the posteriors (n, latent_dim), in units of the prior."""
+        check_is_fitted(self)
+        network = self.module_
+        rows = self._rows(X, **given, decoded=False)
+
+        def means(batch) -> Tensor:
+            return network.code(batch.inputs)
+
+        return self._over_chunks(rows, means)
+
+    @public
+    def _importance_weighted_bound(self, X, n_samples: int, **given) -> np.ndarray:
+        """Importance-weighted bound per row in nats, from draws of a fixed seed."""
+        check_is_fitted(self)
+        generator = torch.Generator().manual_seed(0)
+        measure = self._fitted.state.density().log_likelihood(n_samples, generator)
+        return self._over_chunks(self._rows(X, **given), measure)

@@ -1,0 +1,218 @@
+"""What a fitted autoencoder does with rows: validate, encode, decode, by chunks."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import gen_batches
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from ._data.conditions import encode_conditions, fit_conditions
+from ._data.covariates import RowCovariates
+from ._data.dataset import Minibatch, chunk_rows, stacked
+from ._data.rows import Rows
+from ._kernels.threads import threads_for
+from ._likelihoods.base import Likelihood
+from ._nn.autoencoder import Autoencoder
+from ._training.fitted import Fitted
+from ._utils.device import inference_dtype
+from ._utils.validation import (
+    canonical,
+    checked_finite,
+    checked_size_factor,
+    float_dtypes,
+    from_torch,
+)
+
+# How the size factors of a model's rows came about.
+ROW_SUM, GIVEN = "row_sum", "given"
+
+
+class Inference(BaseEstimator):
+    """Rows of X through a fitted network, in bounded memory.
+
+    Attributes
+    ----------
+    _fitted : Fitted
+    _conditions : list of dict
+        What the conditions of the training rows were (see ``_data.conditions``).
+    _sizes : str or None
+        ``ROW_SUM``, ``GIVEN``, or None without size factors.
+    """
+
+    _fitted: Fitted
+    _conditions: list[dict[str, Any]]
+    _sizes: str | None
+
+    @property
+    def module_(self) -> Autoencoder:
+        """The fitted module; rows go in as ``(X - mean_) / scale_``."""
+        check_is_fitted(self)
+        return self._fitted.state.network
+
+    @property
+    def _likelihood_(self) -> Likelihood:
+        return self._fitted.state.likelihood
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")
+
+    def _likelihood_type(self) -> type[Likelihood]:
+        """The likelihood that this estimator asks for."""
+        raise NotImplementedError
+
+    # -- rows --------------------------------------------------------------------------
+
+    def _validated(self, X, *, reset: bool, min_rows: int = 1):
+        X = from_torch(X)
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=float_dtypes(X),
+            ensure_min_samples=min_rows,
+        )
+        X = canonical(X)
+        if not reset:
+            self._likelihood_.check(X, getattr(self, "feature_names_in_", None))
+        return X
+
+    def _training_rows(
+        self, X, conditions, size_factor, *, reset: bool, min_rows: int
+    ) -> Rows:
+        """Validated rows to train on; ``reset`` says that nothing was before."""
+        X = self._validated(X, reset=reset, min_rows=min_rows)
+        if reset:
+            self._conditions = [] if conditions is None else fit_conditions(conditions)
+            self._sizes = self._kind_of_sizes(size_factor)
+        return Rows(X, self._covariates(X, conditions, size_factor))
+
+    def _kind_of_sizes(self, size_factor) -> str | None:
+        takes_size = self._likelihood_type().takes_size
+        if size_factor is not None:
+            if not takes_size:
+                raise ValueError(
+                    "size_factor was given, and only likelihoods of counts have one: "
+                    "set likelihood to 'poisson', 'negative_binomial' or 'zinb'."
+                )
+            return GIVEN
+        return getattr(self, "size_factor", None) if takes_size else None
+
+    def _rows(
+        self, X, conditions=None, size_factor=None, *, decoded=True, min_rows=1
+    ) -> Rows:
+        """Validated rows to apply the model to; codes alone need less than decoding."""
+        X = self._validated(X, reset=False, min_rows=min_rows)
+        if not (decoded or self.module_.encodes_conditions):
+            return Rows(X, RowCovariates(None, self._size_of(X, size_factor)))
+        return Rows(X, self._covariates(X, conditions, size_factor))
+
+    def _covariates(self, X, conditions, size_factor) -> RowCovariates:
+        encoded = self._encoded_conditions(conditions, X.shape[0])
+        return RowCovariates(encoded, self._size_of(X, size_factor))
+
+    def _encoded_conditions(self, conditions, n_rows: int) -> np.ndarray | None:
+        if self._conditions:
+            return encode_conditions(conditions, self._conditions, n_rows)
+        if conditions is not None:
+            raise ValueError(
+                "conditions were given, and this model was fitted without any."
+            )
+        return None
+
+    def _size_of(self, X, size_factor) -> np.ndarray | None:
+        """Size factors (n,) of rows, None where the likelihood has none."""
+        if size_factor is not None and self._sizes != GIVEN:
+            raise ValueError(
+                "size_factor was given, and this model was fitted without any: its "
+                f"own are {self._sizes!r}."
+            )
+        if self._sizes == GIVEN:
+            if size_factor is None:
+                raise ValueError(
+                    "This model was fitted with size_factor= of every row; pass that "
+                    "of these rows, too."
+                )
+            return checked_size_factor(size_factor, X.shape[0])
+        if self._sizes == ROW_SUM:
+            return np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
+        return None
+
+    def _covariates_of_codes(self, n_rows: int, conditions, size_factor):
+        """What codes are decoded with; of the usual size where none is given."""
+        encoded = self._encoded_conditions(conditions, n_rows)
+        if self._sizes is None:
+            if size_factor is not None:
+                raise ValueError("size_factor was given, and this model has none.")
+            return RowCovariates(encoded)
+        if size_factor is None:
+            size_factor = self._likelihood_.usual_size
+        return RowCovariates(encoded, checked_size_factor(size_factor, n_rows))
+
+    # -- through the network -----------------------------------------------------------
+
+    @contextmanager
+    def _inference(self, n_rows: int) -> Iterator[None]:
+        """Without gradients, and with the threads that a chunk of rows is worth."""
+        n_rows = min(n_rows, chunk_rows(self.n_features_in_))
+        with torch.no_grad(), threads_for(self.module_, n_rows):
+            yield
+
+    def _over_chunks(
+        self, rows: Rows, measure: Callable[[Minibatch], Tensor]
+    ) -> np.ndarray:
+        """What is measured on every chunk of validated rows, as one array of all rows.
+
+        Chunks are in the precision of X.
+
+        Raises
+        ------
+        ValueError
+            If something overflows.
+        """
+        dtype = inference_dtype(rows.dtype, self._fitted.device)
+        dataset = self._fitted.rows(rows, dtype=dtype, resident=False)
+        with self._inference(len(rows)):
+            parts = (measure(batch).cpu().numpy() for batch in dataset.batches())
+            return stacked((checked_finite(p, rows.dtype) for p in parts), len(rows))
+
+    def _transformed(self, rows: Rows) -> np.ndarray:
+        """Codes of validated rows, (n_rows, latent_dim)."""
+        network = self.module_
+        codes = self._over_chunks(rows, lambda batch: network.code(batch.inputs))
+        with np.errstate(over="ignore"):
+            codes *= self._code_units(codes.dtype)
+        return checked_finite(codes, rows.dtype)
+
+    def _decode(
+        self,
+        Z: np.ndarray,
+        given: RowCovariates,
+        outcome: Callable[[Tensor], Tensor] | None = None,
+    ) -> np.ndarray:
+        """Rows (n, n_features) of codes in units of the prior, in units of X.
+
+        ``outcome`` makes rows of raw outputs; by default it is their mean.
+        """
+        device = self._fitted.device
+        dtype = inference_dtype(Z.dtype, device)
+        outcome = outcome or self._likelihood_.mean
+
+        def rows_of(at: slice) -> np.ndarray:
+            z = torch.as_tensor(Z[at], dtype=dtype, device=device)
+            raw = self.module_.decode(z, given.at(at).on(device, dtype))
+            return outcome(raw).cpu().numpy()
+
+        with self._inference(len(Z)):
+            chunks = gen_batches(len(Z), chunk_rows(self.n_features_in_))
+            parts = (checked_finite(rows_of(at), Z.dtype) for at in chunks)
+            return stacked(parts, len(Z))
+
+    def _code_units(self, dtype: np.dtype) -> np.ndarray:
+        """What a unit of a latent dimension is multiplied with, (latent_dim,)."""
+        return self._fitted.state.code_scale.astype(dtype)
