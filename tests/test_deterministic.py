@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _make import gaussian
+from _make import Covariance, gaussian
 
 from skvae._linear.components import Components
 from skvae._nn.autoencoder import Autoencoder
@@ -34,7 +34,7 @@ def test_weights_are_in_units_of_X(code_penalty, expected):
 def test_linear_model_is_the_projection():
     eigenvectors = np.eye(2, 5)
     components = Components(np.ones(2), eigenvectors, 6.5)
-    start = Deterministic().pca_init(components, gaussian(5))
+    start = Deterministic().pca_init(Covariance(components), gaussian(5), 2, None)
     np.testing.assert_array_equal(start.encode, eigenvectors)
     np.testing.assert_array_equal(start.decode, eigenvectors.T)
     assert Deterministic().n_active(start) == 2

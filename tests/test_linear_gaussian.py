@@ -35,7 +35,7 @@ def network_of(model):
 
 
 def test_its_closed_form_is_the_cubature_of_its_network(X):
-    model = gaussian(D).linear_model(components_of(X), None)
+    model = gaussian(D).linear_model_of(components_of(X), None)
     x = torch.from_numpy(X[:50])
     density = Density(network_of(model), gaussian(D, model.noise_variance))
     found = density.evaluation(density.evaluate()(minibatch(x)).numpy())
@@ -45,7 +45,7 @@ def test_its_closed_form_is_the_cubature_of_its_network(X):
 
 
 def test_it_is_probabilistic_pca(X):
-    model = gaussian(D).linear_model(components_of(X), None)
+    model = gaussian(D).linear_model_of(components_of(X), None)
     nll, kl = model.expected_nll_and_kl(torch.from_numpy(X))
     elbo = -(nll + kl.sum(dim=1)).numpy()
     mean = np.linspace(-1.0, 1.0, D)
@@ -56,14 +56,14 @@ def test_it_is_probabilistic_pca(X):
 
 
 def test_rows_that_are_all_the_same_have_no_density():
-    model = gaussian(D).linear_model(components_of(np.ones((9, D)), 0), None)
+    model = gaussian(D).linear_model_of(components_of(np.ones((9, D)), 0), None)
     assert np.isnan(
         model.log_likelihood(np.ones((4, D)), Affine(np.ones(D), 1.0))
     ).all()
 
 
 def test_its_samples_have_its_covariance(X):
-    model = gaussian(D).linear_model(components_of(X), None)
+    model = gaussian(D).linear_model_of(components_of(X), None)
     drawn = model.sample(200_000, np.random.RandomState(0)).numpy()
     expected = PCA(K).fit(X).get_covariance()
     np.testing.assert_allclose(np.cov(drawn.T), expected, atol=0.1)
@@ -73,7 +73,7 @@ def test_its_samples_have_its_covariance(X):
 def test_a_weight_leaves_its_noise_to_the_rows(X):
     """The maps are the optimum of the weight, the noise what they leave."""
     likelihood = gaussian(D)
-    model = likelihood.linear_model(components_of(X), 1.2)
+    model = likelihood.linear_model_of(components_of(X), 1.2)
     assert model.init_noise == pytest.approx(1.2 * D / 2)
     model.calibrate(torch.from_numpy(X), len(X))
     eigenvalues = np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1]
@@ -94,7 +94,7 @@ def test_the_noise_of_a_beta_is_a_fixed_point(X, beta):
     left = active.sum() * s + components.total - components.eigenvalues[active].sum()
     assert s == pytest.approx(beta * left / D)
     likelihood = gaussian(D)
-    model = likelihood.linear_model(components, None, beta)
+    model = likelihood.linear_model_of(components, None, beta)
     likelihood.start_from(model)
     assert likelihood.running_noise.item() == pytest.approx(s / beta)
     model.calibrate(torch.from_numpy(X), len(X))
@@ -104,7 +104,7 @@ def test_the_noise_of_a_beta_is_a_fixed_point(X, beta):
 
 def test_a_state_of_its_size_can_be_loaded(X):
     likelihood = gaussian(D)
-    model = likelihood.linear_model(components_of(X), 0.3)
+    model = likelihood.linear_model_of(components_of(X), 0.3)
     other = likelihood.empty_linear_model(model.n_units)
     other.load_state_dict(model.state_dict())
     x = torch.from_numpy(X[:5])

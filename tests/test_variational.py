@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _make import gaussian
+from _make import Covariance, gaussian
 
 from skvae import VAETransformer
 from skvae._linear.components import Components
@@ -20,9 +20,9 @@ def test_weights_are_in_units_of_X():
 
 def test_training_begins_at_the_linear_model_of_the_weight_or_of_the_data():
     likelihood = gaussian(5)
-    fitted = Variational(None).pca_init(COMPONENTS, likelihood)
+    fitted = Variational(None).pca_init(Covariance(COMPONENTS), likelihood, 2, None)
     assert fitted.init_noise == pytest.approx((6.5 - 5.0) / 3)
-    given = Variational(0.8).pca_init(COMPONENTS, likelihood)
+    given = Variational(0.8).pca_init(Covariance(COMPONENTS), likelihood, 2, None)
     assert given.init_noise == pytest.approx(noise_of_weight(0.8, 5))
     assert Variational(0.8).n_active(given) == 1
 

@@ -97,8 +97,8 @@ def _squared_changes(network: VAE, metric: Tensor | None, dtype: torch.dtype):
     Of shape (m,).
     """
     decoder = network.decoder
-    if metric is None:
-        readout = Readout(decoder, dtype)
+    if metric is None or metric.dim() == 1:
+        readout = Readout(decoder, dtype, None if metric is None else metric.sqrt())
         return lambda z, other, given: readout.squared_length(
             decoder.embed(z, given) - decoder.embed(other, given)
         )

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
-from .._linear.components import Components
+from .._linear.covariance import Covariance
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
 from .._utils.host import HostState
@@ -374,7 +374,8 @@ class Likelihood(nn.Module, ABC):
     def output_metric(self, raw: Tensor) -> Tensor | None:
         """Weights (n, n_outputs) of squared changes of ``raw`` in the gain of codes.
 
-        None is 1 for all: the Euclidean length, which a decoder's last map gives.
+        Or (n_outputs,), where they are every row's. None is 1 for all: the Euclidean
+        length, which a decoder's last map gives.
         """
         return None
 
@@ -383,9 +384,14 @@ class Likelihood(nn.Module, ABC):
         return None
 
     def linear_model(
-        self, components: Components, weight: float | None, beta: float = 1.0
+        self,
+        covariance: Covariance,
+        n_units: int,
+        random_state: np.random.RandomState,
+        weight: float | None,
+        beta: float = 1.0,
     ) -> LinearModel:
-        """The optimum of a linear network, from the targets' leading components.
+        """The optimum of a linear network, from the covariance of rows of X.
 
         At a ``weight`` of the KL, in model units, or, if None, with shared parameters
         at their own optimum and ``beta`` times :meth:`unit_weight`.

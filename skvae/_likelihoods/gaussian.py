@@ -19,15 +19,16 @@ from torch import Tensor
 
 from .._data.dataset import Minibatch
 from .._linear.components import Components
+from .._linear.covariance import Covariance
 from .._linear.linear_vae import noise_of_beta
 from .._linear.spectrum import noise_of_weight, spectrum, weight_of_noise
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
-from .._nn.readout import Readout, inner
 from .._utils.device import in_float64
 from .._utils.host import HostState
 from .base import Affine, ExpectedNLL, Likelihood, LinearModel, draws
 from .linear_gaussian import LinearGaussian, gaussian_nll
+from .quadratic import expected_squared_error
 
 # Least noise variance, as a share of the mean variance of X: below it, float32
 # residuals are rounding.
@@ -200,7 +201,7 @@ class Gaussian(Likelihood):
             ]
             error = torch.stack(losses).mean()
         else:
-            expected = _expected_squared_error(decoder, points, target.dtype)
+            expected = expected_squared_error(decoder, points, target.dtype)
             error = expected(posterior, batch).mean() / self.n_features
         self.set_noise(error.item())
 
@@ -213,7 +214,7 @@ class Gaussian(Likelihood):
             if batch.mask is not None:
                 return by_points(posterior, batch)
             if expected is None:
-                expected = _expected_squared_error(decoder, points, batch.target.dtype)
+                expected = expected_squared_error(decoder, points, batch.target.dtype)
             error = in_float64(expected(posterior, batch))
             return gaussian_nll(error, self.noise_variance, self.n_features)
 
@@ -222,8 +223,20 @@ class Gaussian(Likelihood):
     # -- the linear model --------------------------------------------------------------
 
     def linear_model(
+        self,
+        covariance: Covariance,
+        n_units: int,
+        random_state: np.random.RandomState,
+        weight: float | None,
+        beta: float = 1.0,
+    ) -> LinearGaussian:
+        components = covariance.components(n_units, random_state, self.scale)
+        return self.linear_model_of(components, weight, beta)
+
+    def linear_model_of(
         self, components: Components, weight: float | None, beta: float = 1.0
     ) -> LinearGaussian:
+        """The same from leading components in model units."""
         if weight is not None:
             noise = max(noise_of_weight(weight, self.n_features), NOISE_FLOOR)
             return LinearGaussian(components, noise, floor=NOISE_FLOOR, refit=True)
@@ -248,31 +261,3 @@ class Gaussian(Likelihood):
         k, n_features = n_units, self.n_features
         components = Components(np.zeros(k), np.zeros((k, n_features)), 0.0)
         return LinearGaussian(components, 1.0)
-
-
-def _expected_squared_error(decoder: Decoder, points: Tensor, dtype: torch.dtype):
-    """E_q |x - xhat(z)|^2 per row, as a function of posteriors and targets.
-
-    The decoder ends in a linear map A of an embedding u(z). With r and u of the
-    posterior mean and du = u(z) - u, the squared error of a row is expected to be
-    ``|r|^2 - 2 r'A E[du] + E |A du|^2``: one product as wide as the table for a row,
-    where decoding every point would take as many as there are points.
-    """
-    readout = Readout(decoder, dtype)
-
-    @torch.no_grad()
-    def expected(posterior: Posterior, batch: Minibatch) -> Tensor:
-        target, given = batch.target, batch.covariates
-        residual = target - decoder(posterior.mean, given)
-        centre = decoder.embed(posterior.mean, given)
-        drift = torch.zeros_like(centre)
-        spread = target.new_zeros(len(target))
-        for z in draws(posterior, points):
-            change = decoder.embed(z, given) - centre
-            drift += change
-            spread += readout.squared_length(change)
-        cross = inner(readout.transposed_product(residual), drift)
-        mean_change = (spread - 2.0 * cross) / (2 * len(points))
-        return inner(residual, residual) + mean_change
-
-    return expected

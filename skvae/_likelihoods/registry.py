@@ -2,9 +2,11 @@
 
 from .base import Likelihood
 from .gaussian import Gaussian
+from .gaussian_diag import GaussianDiag
+from .student_t import StudentT
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
-    likelihood.name: likelihood for likelihood in (Gaussian,)
+    likelihood.name: likelihood for likelihood in (Gaussian, GaussianDiag, StudentT)
 }
 
 # What "auto" is where the weight of the KL is fitted, too.

@@ -25,11 +25,17 @@ class Readout:
     ----------
     decoder : Decoder
     dtype : torch.dtype
+    scale : tensor of shape (n_outputs,), optional
+        What every output is multiplied with.
     """
 
     @torch.no_grad()
-    def __init__(self, decoder: Decoder, dtype: torch.dtype) -> None:
+    def __init__(
+        self, decoder: Decoder, dtype: torch.dtype, scale: Tensor | None = None
+    ) -> None:
         self._weight = decoder.readout()
+        if scale is not None:
+            self._weight = self._weight * scale[:, None].to(self._weight)
         n_outputs, width = self._weight.shape
         self._gram = None if n_outputs <= width else gram(self._weight, dtype)
 

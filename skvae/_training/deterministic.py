@@ -9,7 +9,7 @@ import torch
 
 from .._data.dataset import TableDataset
 from .._likelihoods.base import Likelihood
-from .._linear.components import Components
+from .._linear.covariance import Covariance
 from .._linear.linear_vae import LinearMap
 from .._nn.autoencoder import Autoencoder
 from .._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
@@ -55,8 +55,15 @@ class Deterministic:
     def begins_linear(self, likelihood: type[Likelihood]) -> bool:
         return True
 
-    def pca_init(self, components: Components, likelihood: Likelihood) -> LinearMap:
-        return LinearMap(components.eigenvectors, components.eigenvectors.T)
+    def pca_init(
+        self,
+        covariance: Covariance,
+        likelihood: Likelihood,
+        n_units: int,
+        random_state: np.random.RandomState,
+    ) -> LinearMap:
+        _, vectors, _ = covariance.components(n_units, random_state, likelihood.scale)
+        return LinearMap(vectors, vectors.T)
 
     def n_active(self, pca_init: LinearMap) -> int:
         return len(pca_init.encode)

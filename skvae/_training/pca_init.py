@@ -2,16 +2,8 @@
 
 import numpy as np
 
-from .._linear.components import (
-    Components,
-    Scatter,
-    bounded_index,
-    components_of,
-    is_tall,
-    merged,
-    principal_components,
-    scatter_of,
-)
+from .._linear.components import Scatter, bounded_index, is_tall, merged, scatter_of
+from .._linear.covariance import Covariance
 from .._utils.seeds import Seeds
 from .settings import Settings
 from .state import FittedState
@@ -39,9 +31,7 @@ class PCAInit:
         rows = self._X[bounded_index(self._X, index, self._k)]
         if is_tall(rows):
             self._first = scatter_of(rows)
-            return self._model(components_of(self._first, self._k))
-        generator = self._seeds.numpy_generator(self._seeds.components)
-        return self._model(principal_components(rows, self._k, generator))
+        return self._model(Covariance(rows, self._first))
 
     def of_all(self, first: np.ndarray, others: np.ndarray):
         """The best linear model of all rows, where :meth:`of` had the first ones.
@@ -54,10 +44,10 @@ class PCAInit:
         if self._first is None or not whole:
             return self.of(every)
         both = merged(self._first, scatter_of(self._X[others]))
-        return self._model(components_of(both, self._k))
+        return self._model(Covariance(self._X, both))
 
-    def _model(self, components: Components):
-        eigenvalues, eigenvectors, total = components
-        unit = self._state.likelihood.scale**2
-        scaled = Components(eigenvalues / unit, eigenvectors, total / unit)
-        return self._settings.strategy.pca_init(scaled, self._state.likelihood)
+    def _model(self, covariance: Covariance):
+        generator = self._seeds.numpy_generator(self._seeds.components)
+        return self._settings.strategy.pca_init(
+            covariance, self._state.likelihood, self._k, generator
+        )

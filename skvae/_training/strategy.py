@@ -2,9 +2,11 @@
 
 from typing import Protocol
 
+import numpy as np
+
 from .._data.dataset import TableDataset
 from .._likelihoods.base import Likelihood
-from .._linear.components import Components
+from .._linear.covariance import Covariance
 from .._nn.autoencoder import Autoencoder
 from .._objectives.criterion import Criterion
 from .state import FittedState
@@ -41,8 +43,14 @@ class TrainingStrategy(Protocol):
     def begins_linear(self, likelihood: type[Likelihood]) -> bool:
         """Whether there is a :meth:`pca_init` for such a likelihood."""
 
-    def pca_init(self, components: Components, likelihood: Likelihood):
-        """Where training begins, from the rows' leading components."""
+    def pca_init(
+        self,
+        covariance: Covariance,
+        likelihood: Likelihood,
+        n_units: int,
+        random_state: np.random.RandomState,
+    ):
+        """Where training begins, from the covariance of the rows."""
 
     def n_active(self, pca_init) -> int:
         """Number of units that it uses."""

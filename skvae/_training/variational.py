@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from .._data.dataset import TableDataset
 from .._evaluation.calibration import (
     CALIBRATION_ROWS,
@@ -13,7 +15,7 @@ from .._evaluation.calibration import (
     some,
 )
 from .._likelihoods.base import Likelihood, LinearModel
-from .._linear.components import Components
+from .._linear.covariance import Covariance
 from .._nn.autoencoder import VAE
 from .._objectives.schedules import constant
 from .._objectives.weighted_elbo import WeightedELBO
@@ -66,9 +68,17 @@ class Variational:
     def begins_linear(self, likelihood: type[Likelihood]) -> bool:
         return likelihood.has_linear_model
 
-    def pca_init(self, components: Components, likelihood: Likelihood) -> LinearModel:
+    def pca_init(
+        self,
+        covariance: Covariance,
+        likelihood: Likelihood,
+        n_units: int,
+        random_state: np.random.RandomState,
+    ) -> LinearModel:
         weight = self._scaled(likelihood)
-        return likelihood.linear_model(components, weight, self.beta)
+        return likelihood.linear_model(
+            covariance, n_units, random_state, weight, self.beta
+        )
 
     def n_active(self, pca_init: LinearModel) -> int:
         return pca_init.n_active

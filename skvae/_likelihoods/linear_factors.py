@@ -1,0 +1,110 @@
+"""Factor analysis in model units: the linear model of one noise variance a feature."""
+
+import numpy as np
+import torch
+from sklearn.utils import gen_batches
+from torch import Tensor
+
+from .._data.dataset import chunk_rows
+from .._kernels.wide import wide_linear
+from .._linear.factor_analysis import FactorAnalysis
+from .._linear.linear_vae import prediction_error
+from .._nn.posterior import kl_to_standard_normal
+from .._utils.device import in_float64
+from .base import Affine, LinearModel
+
+_DEVICE = torch.device("cpu")
+
+
+class LinearFactors(LinearModel):
+    """The optimal linear VAE of a factor analysis, with noise of its own.
+
+    In units of the noise's standard deviation it is the linear VAE of probabilistic
+    PCA with a noise of 1, or of ``beta``, what the KL is multiplied with: a unit is
+    active where its eigenvalue exceeds that.
+
+    Parameters
+    ----------
+    factors : FactorAnalysis
+        In model units.
+    beta : float
+    """
+
+    def __init__(self, factors: FactorAnalysis, beta: float = 1.0) -> None:
+        super().__init__()
+        self.hold("eigenvalues", factors.values)
+        self.hold("eigenvectors", factors.vectors)
+        self.hold("noise_at_init", factors.noise)
+        self.hold("noise", factors.noise)
+        self.hold("beta", beta)
+        self._maps: dict = {}
+
+    @property
+    def n_units(self) -> int:
+        return len(self.get_buffer("eigenvalues"))
+
+    @property
+    def n_active(self) -> int:
+        return int((self.array("eigenvalues") > self.number("beta")).sum())
+
+    @property
+    def noise_variances(self) -> np.ndarray:
+        """Noise variances of its density, (D,)."""
+        return self.array("noise")
+
+    def maps(
+        self, dtype: torch.dtype = torch.float32, device: torch.device = _DEVICE
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if (dtype, device) not in self._maps:
+            values, beta = self.array("eigenvalues"), self.number("beta")
+            vectors, root = self.array("eigenvectors"), np.sqrt(self._init_noise)
+            kept = np.maximum(values, beta)
+            gain = np.sqrt(kept - beta)[:, None]
+            parts = (
+                gain / kept[:, None] * vectors / root,
+                np.log(beta / kept),
+                (gain * vectors * root).T,
+            )
+            self._maps[dtype, device] = tuple(
+                torch.as_tensor(part, dtype=dtype, device=device) for part in parts
+            )
+        return self._maps[dtype, device]
+
+    @property
+    def _init_noise(self) -> np.ndarray:
+        return self.array("noise_at_init")
+
+    def calibrate(self, target: Tensor, n_rows: int) -> None:
+        """By Akaike's final prediction error: the noise holds for other rows."""
+        grown = prediction_error(self.n_active, n_rows)
+        self.hold("noise", self._init_noise * grown)
+
+    def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        encode, log_var, decode = self.maps(target.dtype, target.device)
+        noise = torch.as_tensor(self.noise_variances, dtype=target.dtype, device=target.device)
+        mean = target @ encode.T
+        residual = target - wide_linear(mean, decode)
+        error = (residual.square_() / noise).sum(dim=1)
+        spread = (log_var.exp() * (decode.square() / noise[:, None]).sum(dim=0)).sum()
+        log_norm = float(np.log(2.0 * np.pi * self.noise_variances).sum())
+        nll = 0.5 * (in_float64(error + spread) + log_norm)
+        return nll, in_float64(kl_to_standard_normal(mean, log_var))
+
+    def sample(self, n: int, random_state: np.random.RandomState) -> Tensor:
+        _, _, decode = self.maps(torch.float64)
+        z = torch.from_numpy(random_state.standard_normal((n, decode.shape[1])))
+        noise = torch.from_numpy(random_state.standard_normal((n, len(decode))))
+        return z @ decode.T + noise * torch.from_numpy(np.sqrt(self.noise_variances))
+
+    def log_likelihood(self, X, units: Affine | None) -> np.ndarray:
+        """By its ELBO, which is tight where the noise is that of its optimum."""
+        assert units is not None
+        assert units.mean is not None
+        log_det = float(np.log(np.broadcast_to(units.scale, X.shape[1])).sum())
+        found = []
+        for part in gen_batches(X.shape[0], chunk_rows(X.shape[1])):
+            rows = X[part].toarray() if hasattr(X, "toarray") else X[part]
+            target = torch.from_numpy((rows - units.mean) / units.scale)
+            nll, kl = self.expected_nll_and_kl(target.double())
+            found.append(-(nll + kl.sum(dim=1)).numpy() - log_det)
+        return np.concatenate(found)

@@ -1,0 +1,115 @@
+"""Rows whose columns are standardised inside: a noise of its own for every feature."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._linear.covariance import Covariance
+from .._linear.factor_analysis import FactorAnalysis, factor_analysis
+from .._utils.host import HostState
+from .base import Affine, Likelihood
+from .linear_factors import LinearFactors
+
+# Least noise variance of a feature, as a share of its variance. A column that is 0 in
+# all rows but one would otherwise decide the mean score of the others.
+NOISE_FLOOR = 1e-3
+
+
+class Standardised(Likelihood):
+    """p(x | z) of columns that are centred and divided by scales of their own.
+
+    A column that is constant in the training rows has the root of the mean variance of
+    all for its scale: what it may be in other rows is not known.
+    """
+
+    has_linear_model = True
+    has_own_scales = True
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features)
+        self.units = HostState()
+        self.units.hold("mean", np.zeros(n_features))
+        self.units.hold("scales", np.ones(n_features))
+        self._units_of: dict = {}
+
+    def fit_inputs(
+        self,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        X=None,
+        size: np.ndarray | None = None,
+    ) -> None:
+        usual = float(np.sqrt(variance.mean())) or 1.0
+        scales = np.sqrt(variance, where=variance > 0.0, out=np.full_like(mean, usual))
+        self.units.hold("mean", np.asarray(mean, dtype=np.float64))
+        self.units.hold("scales", scales)
+
+    def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        mean, scales = self._units(x)
+        return torch.sub(x, mean, out=out).div_(scales)
+
+    def _units(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and scales where x is, in its precision; sent once."""
+        held = [self.units.get_buffer(name) for name in ("mean", "scales")]
+        key = x.dtype, x.device, *((h.data_ptr(), h._version) for h in held)
+        if key not in self._units_of:
+            self._units_of = {key: tuple(h.to(x.device, x.dtype) for h in held)}
+        return self._units_of[key]
+
+    def input_affine(self) -> Affine:
+        return Affine(self.units.array("mean"), self.units.array("scales"))
+
+    def log_det(self) -> float:
+        return -float(np.log(self.units.array("scales")).sum())
+
+    def mean(self, raw: Tensor) -> Tensor:
+        mean, scales = self._units(raw)
+        return raw.mul_(scales).add_(mean)
+
+    def to_units_of_X(self, target: Tensor) -> Tensor:
+        return self.mean(target)
+
+    def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
+        """The squared error, in squared units of X."""
+        _, scales = self._units(raw)
+        return raw.sub_(target).mul_(scales).square_()
+
+    def output_metric(self, raw: Tensor) -> Tensor:
+        """Lengths of reconstructions are in units of X."""
+        _, scales = self._units(raw)
+        return scales.square()
+
+    def _factors(
+        self,
+        covariance: Covariance,
+        n_units: int,
+        random_state: np.random.RandomState,
+    ) -> FactorAnalysis:
+        """Factor analysis of rows in model units."""
+        scales = self.units.array("scales")
+        return factor_analysis(
+            covariance.standardised(scales),
+            covariance.variance / scales**2,
+            min(n_units, max(1, covariance.n_rows - 1)),
+            NOISE_FLOOR,
+            random_state,
+        )
+
+    def linear_model(
+        self,
+        covariance: Covariance,
+        n_units: int,
+        random_state: np.random.RandomState,
+        weight: float | None,
+        beta: float = 1.0,
+    ) -> LinearFactors:
+        if weight is not None:
+            beta = max(weight * self.n_features, 1e-6)
+        return LinearFactors(self._factors(covariance, n_units, random_state), beta)
+
+    def empty_linear_model(self, n_units: int) -> LinearFactors:
+        k, n_features = n_units, self.n_features
+        noise = np.ones(n_features)
+        return LinearFactors(
+            FactorAnalysis(np.zeros(k), np.zeros((k, n_features)), noise)
+        )
