@@ -8,7 +8,18 @@ import pytest
 import skvae
 
 ORDER = [
-    *("__main__", "cli", "inspection", "metrics", "vae", "rae", "sae", "ae", "_base"),
+    *(
+        "__main__",
+        "cli",
+        "anndata",
+        "inspection",
+        "metrics",
+        "vae",
+        "rae",
+        "sae",
+        "ae",
+        "_base",
+    ),
     *("presets", "exceptions", "_training", "_engine", "_evaluation", "_objectives"),
     *("_likelihoods", "_nn", "_linear", "_data", "_kernels", "_utils", "_version"),
 ]

@@ -1,11 +1,11 @@
 """What a table is, once it is read, and what every reader needs."""
 
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .._utils.names import repeated, some
 
 
 class TableError(ValueError):
@@ -32,14 +32,6 @@ def ending(path) -> str:
     return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
 
 
-def some(names: Iterable, most: int = 5) -> str:
-    """Names for a message: all of them, or the first and how many more there are."""
-    names = list(map(str, names))
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
-
-
 def refuse_repeated(names: list[str], advice: str) -> None:
     """Complain about names that appear twice: they belong to no one column.
 
@@ -48,8 +40,8 @@ def refuse_repeated(names: list[str], advice: str) -> None:
     TableError
         If there are any.
     """
-    repeated = [name for name, n in Counter(names).items() if n > 1]
-    if repeated:
+    twice = repeated(names)
+    if twice:
         raise TableError(
-            f"names of columns appear more than once: {some(repeated)}; {advice}"
+            f"names of columns appear more than once: {some(twice)}; {advice}"
         )
