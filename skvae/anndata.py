@@ -66,9 +66,10 @@ def fit_transform(
         will do. A search must refit, and its best estimator gives the codes. Steps
         before the last hold what they make of X in memory.
     adata : anndata.AnnData of shape (n_obs, n_vars)
-        Cells, in memory or backed by a file. Rows of a backed matrix are unpacked into
-        temporary files (their folder is TMPDIR's, and gone at the end) and read from
-        there, so memory does not grow with the entries of X.
+        Cells, in memory or backed by a file. A backed matrix is unpacked in parts into
+        temporary files (their folder is TMPDIR's, and gone at the end), and a minibatch
+        of rows at a time is read from there; only the linear path of an estimator is
+        made of rows in memory, of 100 million entries at most.
     layer : str, optional
         Layer to use in place of ``adata.X``.
     obs_conditions : sequence of str, default=()
@@ -201,10 +202,10 @@ def _checked(estimator, adata, key_added, copy: bool) -> list[str]:
         raise TypeError(
             f"adata must be an anndata.AnnData, not {type(adata).__name__}; {advice}"
         )
-    if not (hasattr(estimator, "fit") and hasattr(estimator, "transform")):
-        raise TypeError(f"{type(estimator).__name__} gives no codes: no transform.")
     if is_search(estimator) and estimator.refit is False:
         raise ValueError(f"{type(estimator).__name__} keeps no model: refit=False.")
+    if not (hasattr(estimator, "fit") and hasattr(estimator, "transform")):
+        raise TypeError(f"{type(estimator).__name__} gives no codes: no transform.")
     if not isinstance(key_added, str):
         raise TypeError(f"key_added={key_added!r} must be a string.")
     if adata.isbacked and (copy or adata.is_view):
@@ -313,7 +314,7 @@ def _note_genes(model, genes: list[str]) -> None:
 
 def _codes(estimator, X, order: np.ndarray | None, conditions) -> np.ndarray:
     """Codes of the columns ``order`` of X; of a matrix on disk in parts of its rows."""
-    if is_by_columns(X) or 0 in X.shape:
+    if is_by_columns(X) or X.shape[0] == 0:
         with spooled(X) as rows:
             return _codes_of(estimator, rows, order, conditions)
     if not is_on_disk(X):

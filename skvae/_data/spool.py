@@ -18,7 +18,10 @@ from sklearn.utils import gen_batches
 
 from .._utils.containers import kinds_of
 from .._utils.validation import float_dtypes
-from .dataset import CHUNK_ENTRIES, rows_at_once
+from .dataset import rows_at_once
+
+# Entries of a sparse matrix that are looked at together, with some copies: 8 MiB each.
+PART_ENTRIES = 1_048_576
 
 _COMPRESSED = ("anndata", "BaseCompressedSparseDataset")
 _DENSE = (("h5py", "Dataset"), ("zarr", "Array"))
@@ -60,8 +63,9 @@ def spooled(X) -> Iterator:
     if not is_on_disk(X):
         yield X
         return
-    if 0 in X.shape:  # nothing can be mapped
-        yield X[:]
+    if not _n_entries(X):  # nothing can be mapped
+        kind = sparse.csr_matrix if _is_compressed(X) else np.zeros
+        yield kind(X.shape, dtype=_dtype(X))
         return
     # Where an open file cannot be removed, the estimator may still hold the rows.
     with tempfile.TemporaryDirectory(
@@ -100,7 +104,7 @@ def _at_once(X, *, by: int) -> int:
     """Rows (0) or columns (1) that may be in memory together."""
     if not _is_compressed(X):
         return rows_at_once(X.shape[1 - by])
-    return max(1, CHUNK_ENTRIES * X.shape[by] // max(1, _n_entries(X)))
+    return max(1, PART_ENTRIES * X.shape[by] // max(1, _n_entries(X)))
 
 
 def _refuse_full(folder: Path, X) -> None:
@@ -119,8 +123,6 @@ def _refuse_full(folder: Path, X) -> None:
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     """A file in memory; what is written to it stays there."""
-    if 0 in shape:
-        return np.empty(shape, dtype)
     return np.memmap(file, dtype, mode="c", shape=shape)
 
 
@@ -153,7 +155,7 @@ def _from_columns(X, folder: Path) -> sparse.csr_matrix:
     """
     dtype, index_dtype, n_entries = _dtype(X), _index_dtype(X), _n_entries(X)
     count = np.zeros(X.shape[0], np.int64)
-    for part in gen_batches(n_entries, CHUNK_ENTRIES):
+    for part in gen_batches(n_entries, PART_ENTRIES):
         count += np.bincount(X.group["indices"][part], minlength=len(count))
     indptr = np.concatenate([[0], np.cumsum(count)]).astype(index_dtype)
     values = _zeros(folder / "data", dtype, n_entries)
@@ -172,6 +174,6 @@ def _from_columns(X, folder: Path) -> sparse.csr_matrix:
 def _zeros(file: Path, dtype: np.dtype, n: int) -> np.ndarray:
     """A mapped file of zeros that is written in full, so that its space is taken."""
     with file.open("wb") as opened:
-        for part in gen_batches(n, CHUNK_ENTRIES):
+        for part in gen_batches(n, PART_ENTRIES):
             np.zeros(part.stop - part.start, dtype).tofile(opened)
-    return np.memmap(file, dtype, mode="r+", shape=(n,)) if n else np.empty(0, dtype)
+    return np.memmap(file, dtype, mode="r+", shape=(n,))

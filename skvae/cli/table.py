@@ -16,7 +16,8 @@ class Table(NamedTuple):
     """Rows, and what the file says of its columns and rows, if it says anything.
 
     ``X`` is an array or a CSR array or matrix; ``feature_names`` are different from
-    each other; ``left_out`` names columns of text that are not in X.
+    each other; ``left_out`` names columns of text that are not in X; ``conditions`` is
+    a data frame of columns of ``obs``, and ``cells`` the AnnData that X is of.
     """
 
     X: Any
@@ -24,6 +25,8 @@ class Table(NamedTuple):
     labels: np.ndarray | None
     row_names: Any = None
     left_out: tuple[str, ...] = ()
+    conditions: Any = None
+    cells: Any = None
 
 
 def ending(path) -> str:
