@@ -54,9 +54,18 @@ def containers(tmp_path_factory):
     with h5py.File(folder / "X.h5", "w") as file:
         file["X"] = X
         yield [
-            (anndata.AnnData(X), "anndata AnnData; .*X.X"),
-            (anndata.AnnData(X)[:9], "anndata AnnData; .*X.X"),
-            (backed_dense, "anndata AnnData; .*X.X"),
+            (
+                anndata.AnnData(X),
+                r"anndata AnnData; .*skvae\.anndata\.fit_transform.*adata\.X",
+            ),
+            (
+                anndata.AnnData(X)[:9],
+                r"anndata AnnData; .*skvae\.anndata\.fit_transform.*adata\.X",
+            ),
+            (
+                backed_dense,
+                r"anndata AnnData; .*skvae\.anndata\.fit_transform.*adata\.X",
+            ),
             (backed_csr.X, r"anndata CSRDataset, which is on disk; .*X\[:\]"),
             (backed_csc.X, r"anndata CSCDataset, which is on disk; .*X\[:\]"),
             (backed_dense.X, r"h5py Dataset, which is on disk; .*X\[:\]"),

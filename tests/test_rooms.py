@@ -11,6 +11,7 @@ ORDER = [
     *(
         "__main__",
         "cli",
+        "anndata",
         "inspection",
         "metrics",
         "vae",

@@ -81,7 +81,9 @@ class LinearFactors(LinearModel):
 
     def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
         encode, log_var, decode = self.maps(target.dtype, target.device)
-        noise = torch.as_tensor(self.noise_variances, dtype=target.dtype, device=target.device)
+        noise = torch.as_tensor(
+            self.noise_variances, dtype=target.dtype, device=target.device
+        )
         mean = target @ encode.T
         residual = target - wide_linear(mean, decode)
         error = (residual.square_() / noise).sum(dim=1)

@@ -185,7 +185,9 @@ def _sparse_components(X, k: int, random_state: np.random.RandomState) -> Compon
     """By ARPACK, with rows that are centred in the products and never densified."""
     n_rows, n_features = X.shape
     unit = np.float64(np.abs(X.data).max(initial=0.0)) or np.float64(1.0)
-    X = X * X.dtype.type(1.0 / unit)  # a quotient would be in float64
+    # A product of the matrix would copy the indices, too.
+    scaled = X.data * X.dtype.type(1.0 / unit)  # a quotient would be in float64
+    X = type(X)((scaled, X.indices, X.indptr), shape=X.shape)
     mean, variance = column_moments(X)
     total = float(variance.sum()) * unit**2
     if k < 1 or total == 0.0 or not np.isfinite(total):

@@ -9,12 +9,18 @@ import os
 _IN_CHUNKS = "or chunks of it to partial_fit"
 # By package and class, of which theirs may be a subclass.
 _ADVICE = {
-    ("anndata", "AnnData"): "pass its matrix, X.X, or a layer, X.layers[name]",
+    ("anndata", "AnnData"): (
+        "use skvae.anndata.fit_transform and skvae.anndata.transform, or pass its "
+        "matrix, adata.X, or a layer, adata.layers[name]"
+    ),
     ("anndata", "Raw"): "pass its matrix, X.X",
     ("anndata", "BaseCompressedSparseDataset"): (
         f"which is on disk; pass X[:] (all in memory), {_IN_CHUNKS}"
     ),
-    ("mudata", "MuData"): "pass the matrix of one modality, X[name].X",
+    ("mudata", "MuData"): (
+        "use skvae.anndata.fit_transform with one modality, X[name], or pass its "
+        "matrix, X[name].X"
+    ),
     ("h5py", "Dataset"): f"which is on disk; pass X[:] (all in memory), {_IN_CHUNKS}",
     ("h5py", "Group"): "pass one of its datasets, X[name][:]",
     ("zarr", "Array"): f"which is on disk; pass X[:] (all in memory), {_IN_CHUNKS}",
@@ -34,6 +40,11 @@ _ADVICE = {
 }
 
 
+def kinds_of(X) -> list[tuple[str, str]]:
+    """Package and name of the class of X, and of those that it is a subclass of."""
+    return [(k.__module__.partition(".")[0], k.__name__) for k in type(X).__mro__]
+
+
 def refuse_containers(X) -> None:
     """Say what to pass instead of a container that holds a table, or will.
 
@@ -47,9 +58,8 @@ def refuse_containers(X) -> None:
             f"X is {os.fspath(X)!r}, the name of a file; read it first, for instance "
             "with pandas.read_csv, numpy.load or anndata.read_h5ad."
         )
-    for kind in type(X).__mro__:
-        package = kind.__module__.partition(".")[0]
-        advice = _ADVICE.get((package, kind.__name__))
+    for package, kind in kinds_of(X):
+        advice = _ADVICE.get((package, kind))
         if advice is not None:
             name = f"{package} {type(X).__name__.lstrip('_')}"
             join = ", " if advice.startswith("which") else "; "

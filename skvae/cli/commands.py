@@ -1,6 +1,5 @@
 """The command line: ``python -m skvae`` searches, fits and transforms."""
 
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,10 +15,13 @@ from sklearn.utils import _safe_indexing
 
 from .._data.counts import warn_if_counts
 from .._evaluation.advice import what_was_kept
+from .._utils import routing
 from ..ae import AETransformer, RAETransformer, SAETransformer
 from ..presets import ESTIMATORS, preset_params
 from ..vae import VAETransformer
+from .cells import refuse_conditions, refuse_input, write_cells
 from .files import (
+    CELLS,
     WRITABLE,
     Table,
     TableError,
@@ -43,7 +45,7 @@ from .search import (
     search,
     write_runs,
 )
-from .table import some
+from .table import ending, some
 
 DIGITS_EPOCHS = 40
 DEFAULT_DIM = 10
@@ -92,6 +94,8 @@ def _read(args) -> Table:
         numeric_only=args.numeric_only,
         sep=args.sep,
         decimal=args.decimal,
+        layer=args.layer,
+        conditions=getattr(args, "condition", ()),
     )
     if table.left_out:
         print(f"left out, not numbers: {some(table.left_out)}")
@@ -230,35 +234,46 @@ def _write_runs(args, grid, table: Table) -> None:
 
 
 def _fit(args) -> None:
-    check_writable(args.out, MODEL_ENDINGS)
+    for out in args.out:
+        check_writable(out, (*MODEL_ENDINGS, CELLS))
+        refuse_input(args.file, out)
     estimator = _estimator(args)
     table = _read(args)
     X = table.X
     if args.latent_dim is None and args.preset is None:
         estimator.set_params(latent_dim=max(1, min(DEFAULT_DIM, X.shape[1] - 1)))
     model = make_model(X, estimator, scale=not args.no_scale, names=table.feature_names)
+    conditions = table.conditions
+    refuse_conditions(model, conditions)
     print(f"{args.file} ({X.shape[0]} x {X.shape[1]})", flush=True)
     if args.test_fraction > 0.0:
-        print(_held_out(model, X, args.test_fraction, args.seed), flush=True)
-    model.fit(X)
-    _dump(model, args.out)
+        shown = _held_out(model, X, args.test_fraction, args.seed, conditions)
+        print(shown, flush=True)
+    routing.fit(model, X, conditions)
+    for out in args.out:
+        if ending(out) == CELLS:
+            codes = routing.call(model, "transform", X, conditions)
+            write_cells(out, table, model, codes, args.layer)
+            print(f"wrote {out}")
+        else:
+            _dump(model, out)
     fitted = model[-1]
     print(
         f"{fitted.n_iter_} epochs, best {fitted.best_epoch_}; "
-        f"{_score(model, X)} on the training rows{_weights(fitted)}"
+        f"{_score(model, X, conditions)} on the training rows{_weights(fitted)}"
     )
     _print_start(fitted)
 
 
-def _held_out(model, X, fraction: float, seed: int) -> str:
+def _held_out(model, X, fraction: float, seed: int, conditions=None) -> str:
     """What a fit on the other rows makes of some rows, in a line."""
     n_test = int(np.ceil(fraction * X.shape[0]))
     if X.shape[0] - n_test < 2:
         return f"no rows held out: {X.shape[0]} are too few for --test-fraction"
     split = ShuffleSplit(1, test_size=n_test, random_state=seed)
     train, test = next(split.split(X))
-    other = clone(model).fit(_safe_indexing(X, train))
-    shown = _score(other, _safe_indexing(X, test))
+    other = routing.fit(clone(model), *_rows(X, conditions, train))
+    shown = _score(other, *_rows(X, conditions, test))
     line = f"held out, {n_test} rows: {shown}"
     if isinstance(other[-1], VAETransformer):
         found = pca_scores(X, other[-1].latent_dim, model[:-1], split)
@@ -269,8 +284,14 @@ def _held_out(model, X, fraction: float, seed: int) -> str:
     return f"{line}. By a fit on the other rows; the saved model is of all rows."
 
 
-def _score(model, X) -> str:
-    score = model.score(X)
+def _rows(X, conditions, index) -> tuple:
+    """Some rows, and their conditions, if there are any."""
+    part = None if conditions is None else _safe_indexing(conditions, index)
+    return _safe_indexing(X, index), part
+
+
+def _score(model, X, conditions=None) -> str:
+    score = routing.call(model, "score", X, conditions)
     if isinstance(model[-1], VAETransformer):
         return f"ELBO {score:.2f} nats per row"
     return f"mean squared error {-score:.4g}"
@@ -294,18 +315,23 @@ def _print_start(fitted) -> None:
 
 
 def _transform(args) -> None:
-    check_writable(args.out, WRITABLE)
+    check_writable(args.out, (*WRITABLE, CELLS))
     model = _load(args.model)
+    refuse_input(args.file, args.out)
     table = _read(args)
-    if os.path.exists(args.out) and os.path.samefile(args.file, args.out):
-        raise TableError(f"{args.out}: is the table; name another file for the codes")
+    conditions = table.conditions
+    refuse_conditions(model, conditions)
     try:
-        codes = np.asarray(model.transform(_as_fitted(model, table, args.file)))
+        X = _as_fitted(model, table, args.file)
+        codes = np.asarray(routing.call(model, "transform", X, conditions))
     except ValueError as error:
         raise TableError(f"{args.file}: {error}") from error
-    # Not the pipeline's, which fails if a step before the last has none.
-    final = model[-1] if hasattr(model, "steps") else model
-    write_table(args.out, codes, final.get_feature_names_out(), table.row_names)
+    if ending(args.out) == CELLS:
+        write_cells(args.out, table, model, codes, args.layer)
+    else:
+        # Not the pipeline's, which fails if a step before the last has none.
+        final = model[-1] if hasattr(model, "steps") else model
+        write_table(args.out, codes, final.get_feature_names_out(), table.row_names)
     print(f"wrote {args.out} ({codes.shape[0]} x {codes.shape[1]})")
 
 

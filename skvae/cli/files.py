@@ -1,7 +1,7 @@
 """Tables on disk: what the command line reads and writes."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .table import (
 )
 
 __all__ = [
+    "CELLS",
     "READABLE",
     "WRITABLE",
     "Table",
@@ -30,7 +31,8 @@ __all__ = [
     "write_table",
 ]
 
-READABLE = (".npy", ".npz", *SEPARATORS, ".parquet", ".h5ad")
+CELLS = ".h5ad"
+READABLE = (".npy", ".npz", *SEPARATORS, ".parquet", CELLS)
 WRITABLE = (".npy", *SEPARATORS, ".parquet")
 
 
@@ -42,6 +44,8 @@ def read_table(
     numeric_only: bool = False,
     sep: str | None = None,
     decimal: str = ".",
+    layer: str | None = None,
+    conditions: Sequence[str] = (),
 ) -> Table:
     """Read a table of numbers.
 
@@ -60,6 +64,10 @@ def read_table(
         Separator of a text file; by default a comma, or a tab in ``.tsv``.
     decimal : str
         Decimal point of a text file.
+    layer : str, optional
+        Layer of an ``.h5ad`` file to read in place of its X.
+    conditions : sequence of str
+        Columns of its ``obs`` that are conditions.
 
     Raises
     ------
@@ -74,11 +82,15 @@ def read_table(
         raise TableError(f"{path}: --sep and --decimal are for .csv and .tsv")
     elif kind == ".parquet":
         columns |= {"numeric_only": numeric_only}
+    if kind == CELLS:
+        columns |= {"layer": layer, "conditions": conditions}
+    elif layer is not None or conditions:
+        raise TableError(f"{path}: --layer and --condition are for {CELLS}")
     readers: dict[str, Callable[..., Table]] = {
         ".npy": _read_npy,
         ".npz": _read_npz,
         ".parquet": read_parquet,
-        ".h5ad": _read_h5ad,
+        CELLS: _read_h5ad,
         **dict.fromkeys(SEPARATORS, read_delimited),
     }
     try:
@@ -198,14 +210,18 @@ def _array_of(parts, file: Path, taken: set) -> Any:
     return parts[tables[0]]
 
 
-def _read_h5ad(file: Path, *, label, index) -> Table:
+def _read_h5ad(file: Path, *, label, index, layer, conditions) -> Table:
     anndata = optional_import("anndata", "anndata")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # names that repeat are looked for below
         data = anndata.read_h5ad(file)
-    if data.X is None:
+    if layer is not None and layer not in data.layers:
+        has = some(data.layers, 20) or "none"
+        raise TableError(f"no layer {layer!r}; it has {has}")
+    X = data.X if layer is None else data.layers[layer]
+    if X is None:
         raise TableError("has no X")
-    for name in (label, index):
+    for name in (label, index, *conditions):
         if name is not None and name not in data.obs:
             raise TableError(f"no obs column {name!r}; it has {some(data.obs, 20)}")
     labels = None if label is None else data.obs[label].to_numpy()
@@ -215,7 +231,8 @@ def _read_h5ad(file: Path, *, label, index) -> Table:
         refuse_repeated(names, "make them unique (AnnData.var_names_make_unique)")
     if _counted(row_names):
         row_names = None
-    return Table(data.X, names, labels, row_names)
+    beside = data.obs[list(conditions)] if conditions else None
+    return Table(X, names, labels, row_names, conditions=beside, cells=data)
 
 
 def _counted(names) -> bool:

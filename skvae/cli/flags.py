@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from .._version import __version__
 from ..presets import ESTIMATORS
-from .files import READABLE, WRITABLE
+from .files import CELLS, READABLE, WRITABLE
 from .search import DEFAULT_DIMS
 
 DESCRIPTION = """\
@@ -23,6 +23,7 @@ examples:
   python -m skvae fit table.csv -o model.joblib --latent-dim 8
   python -m skvae fit german.csv -o model.joblib --sep ';' --decimal ','
   python -m skvae transform model.joblib table.csv -o codes.csv
+  python -m skvae fit cells.h5ad --layer log1p -o model.joblib -o coded.h5ad
 
 Text (.csv, .tsv, .csv.gz) starts with a line of names. A first column without a name
 holds names of rows. Names of rows are kept in the codes. A model keeps the names of its
@@ -114,7 +115,13 @@ def _add_fit(commands) -> argparse.ArgumentParser:
     )
     command.add_argument("file", help=f"table ({', '.join(READABLE)})")
     command.add_argument(
-        "-o", "--out", required=True, metavar="MODEL", help="a .joblib file"
+        "-o",
+        "--out",
+        required=True,
+        action="append",
+        metavar="FILE",
+        help=f"a .joblib file for the model; or, if the table is of {CELLS}, another "
+        "one for the table with the codes in obsm; repeat it for both",
     )
     command.add_argument(
         "--latent-dim",
@@ -137,6 +144,7 @@ def _add_fit(commands) -> argparse.ArgumentParser:
         "no figure; default: 0.1",
     )
     _add_table_options(command)
+    _add_conditions(command)
     _add_training_options(command)
     return command
 
@@ -150,9 +158,15 @@ def _add_transform(commands) -> argparse.ArgumentParser:
     command.add_argument("model", help="a .joblib file from fit or search")
     command.add_argument("file", help=f"table ({', '.join(READABLE)})")
     command.add_argument(
-        "-o", "--out", required=True, metavar="CODES", help=f"{', '.join(WRITABLE)}"
+        "-o",
+        "--out",
+        required=True,
+        metavar="CODES",
+        help=f"{', '.join(WRITABLE)}; or {CELLS}, if the table is one, for all of it "
+        "with the codes in obsm",
     )
     _add_table_options(command)
+    _add_conditions(command)
     return command
 
 
@@ -181,6 +195,21 @@ def _add_table_options(command) -> None:
         metavar="CHAR",
         default=".",
         help="decimal point of text; default: .",
+    )
+    command.add_argument(
+        "--layer", metavar="NAME", help=f"layer of {CELLS} to read in place of X"
+    )
+
+
+def _add_conditions(command) -> None:
+    """What every command that passes conditions to the model takes."""
+    command.add_argument(
+        "--condition",
+        action="append",
+        default=[],
+        metavar="OBS",
+        help=f"column of obs of {CELLS} that the model gets as a condition; repeat it "
+        "for more",
     )
 
 

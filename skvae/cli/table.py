@@ -1,11 +1,11 @@
 """What a table is, once it is read, and what every reader needs."""
 
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from .._utils.names import repeated, some
 
 
 class TableError(ValueError):
@@ -16,7 +16,8 @@ class Table(NamedTuple):
     """Rows, and what the file says of its columns and rows, if it says anything.
 
     ``X`` is an array or a CSR array or matrix; ``feature_names`` are different from
-    each other; ``left_out`` names columns of text that are not in X.
+    each other; ``left_out`` names columns of text that are not in X; ``conditions`` is
+    a data frame of columns of ``obs``, and ``cells`` the AnnData that X is of.
     """
 
     X: Any
@@ -24,20 +25,14 @@ class Table(NamedTuple):
     labels: np.ndarray | None
     row_names: Any = None
     left_out: tuple[str, ...] = ()
+    conditions: Any = None
+    cells: Any = None
 
 
 def ending(path) -> str:
     """The ending of a file's name in lower case; that before .gz belongs to it."""
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     return "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
-
-
-def some(names: Iterable, most: int = 5) -> str:
-    """Names for a message: all of them, or the first and how many more there are."""
-    names = list(map(str, names))
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def refuse_repeated(names: list[str], advice: str) -> None:
@@ -48,8 +43,8 @@ def refuse_repeated(names: list[str], advice: str) -> None:
     TableError
         If there are any.
     """
-    repeated = [name for name, n in Counter(names).items() if n > 1]
-    if repeated:
+    twice = repeated(names)
+    if twice:
         raise TableError(
-            f"names of columns appear more than once: {some(repeated)}; {advice}"
+            f"names of columns appear more than once: {some(twice)}; {advice}"
         )
