@@ -339,6 +339,17 @@ class BaseAutoencoder(
         return self._over_chunks(X, errors)
 
     @property
+    def components_(self) -> np.ndarray:
+        """Mean of d reconstruction / d code, (latent_dim, n_features).
+
+        In units of X per unit of the code that :meth:`transform` gives.
+        """
+        check_is_fitted(self)
+        units = self._code_units(self._jacobian.dtype)[:, None]
+        zeros = np.zeros_like(self._jacobian)
+        return np.divide(self._jacobian, units, out=zeros, where=units > 0.0)
+
+    @property
     def module_(self) -> Autoencoder:
         """The fitted module; rows go in as ``(X - mean_) / scale_``."""
         check_is_fitted(self)
@@ -427,6 +438,11 @@ class BaseAutoencoder(
         affine = fit.state.likelihood.input_affine()
         if affine is not None and affine.mean is not None:
             self.mean_, self.scale_ = affine
+        explained = fit.state.explained
+        if explained is not None:
+            self._jacobian = explained.jacobian.astype(dtype)
+            self.explained_variance_ = explained.variance.astype(dtype)
+            self.explained_variance_ratio_ = explained.ratio.astype(dtype)
         self.best_epoch_ = fit.state.record.best_epoch
         new = fit.net.history[len(known) :]
         self.history_: list[dict] = known + [epoch_row(row) for row in new]

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from ._base import BaseAutoencoder
+from ._data.dataset import Minibatch
 from ._evaluation.advice import collapse_advice
 from ._evaluation.evaluator import Evaluation
 from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
@@ -17,7 +19,7 @@ from ._objectives.schedules import make_schedule
 from ._training.parameters import documented
 from ._training.variational import Variational
 from ._utils.seeds import private_generator
-from ._utils.validation import checked_n_samples
+from ._utils.validation import checked_finite, checked_n_samples
 from ._utils.warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
@@ -310,6 +312,44 @@ class VAETransformer(BaseAutoencoder):
         if self.whiten:
             return np.ones(self.module_.latent_dim, dtype)
         return super()._code_units(dtype)
+
+    @public
+    def transform(self, X, return_std=False):
+        """Code X.
+
+        Deterministic: no draw (a posterior's mean), no dropout, running statistics.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to code.
+        return_std : bool, default=False
+            Whether to return the posterior's standard deviation, too.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, latent_dim)
+            Codes, in the units of X unless the estimator whitens them; float64 if X is
+            float64, else float32.
+        X_std : ndarray of shape (n_samples, latent_dim)
+            Standard deviation of the posterior of every unit, in the units and the
+            dtype of the codes; only with ``return_std``. An ndarray whatever
+            ``set_output`` asks for the codes.
+        """
+        check_is_fitted(self)
+        X, network = self._validated(X, reset=False), self.module_
+        if not return_std:
+            return self._transformed(X)
+
+        def moments(batch: Minibatch) -> Tensor:
+            mean, log_var = network.encode(batch.inputs)
+            return torch.cat([mean, (0.5 * log_var).exp()], dim=1)
+
+        found = self._over_chunks(X, moments)
+        parts = np.hsplit(found, 2)
+        with np.errstate(over="ignore"):
+            parts = [part * self._code_units(found.dtype) for part in parts]
+        return tuple(checked_finite(part, X.dtype) for part in parts)
 
     @public
     def sample(self, n_samples=1, random_state=None, *, noise=False):

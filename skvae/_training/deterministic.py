@@ -81,6 +81,9 @@ class Deterministic:
         scale = state.likelihood.scale
         state.code_scale = np.full(state.network.latent_dim, scale)
 
+    def left_out(self, state: FittedState) -> float:
+        return 0.0
+
     def _weights(self, likelihood: Likelihood) -> dict[str, float]:
         """In model units: the loss is divided by the square of the scale."""
         scale = likelihood.scale

@@ -22,6 +22,7 @@ from .early_stopping import BestEpoch
 from .fitted import Fitted
 from .net import EpochNet, build_net, cosine_schedule, net_options, train
 from .pca_init import PCAInit
+from .principal_units import explain, order_units
 from .settings import Settings
 from .skorch_parts import Callback
 from .split import next_split
@@ -127,9 +128,10 @@ def fit_rows(
     if best == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         state.code_scale = previous.state.code_scale
-        return fit
-    held_out = rows if valid is None else valid
-    strategy.calibrate(state, rows, held_out, pca_init)
+    else:
+        held_out = rows if valid is None else valid
+        strategy.calibrate(state, rows, held_out, pca_init)
+    order_units(fit, X, strategy)
     return fit
 
 
@@ -155,6 +157,9 @@ def fitted_chunk(
         state.record = record_of(fit, X, settings, len(net.history), False)
         state.set_seeds(seeds.entropy, seeds.call + 1)
         strategy.calibrate(state, rows, None, pca_init)
+        # Units stay where they are: codes of one chunk are to mean what those of the
+        # last one did, and the optimiser's moments belong to their weights.
+        explain(fit, X, strategy)
         yield fit
 
 

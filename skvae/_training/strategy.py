@@ -64,3 +64,9 @@ class TrainingStrategy(Protocol):
 
         ``pca_init`` is None where training went on from a fit.
         """
+
+    def left_out(self, state: FittedState) -> float:
+        """What a calibrated decoder leaves out of an active unit's eigenvalue.
+
+        In squared units of X: the noise variance at which it is the best one.
+        """

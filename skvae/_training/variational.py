@@ -112,6 +112,18 @@ class Variational:
             state.codes = look_at_codes(network, likelihood, rows)
         state.code_scale = gain_of_network(network, likelihood, rows)
 
+    def left_out(self, state: FittedState) -> float:
+        likelihood, linear = state.likelihood, state.linear_model
+        if linear is not None and not state.is_background:
+            # It is the network still, and its noise is calibrated for other rows.
+            return linear.left_out * likelihood.scale**2
+        noise = likelihood.noise_in_units_of_X()
+        if noise is None:
+            return 0.0
+        if self.kld_weight is None:
+            return self.beta * noise
+        return noise * self.kld_weight / likelihood.calibrated_weight()
+
     def _scaled(self, likelihood: Likelihood) -> float | None:
         """The weight in model units."""
         if self.kld_weight is None:

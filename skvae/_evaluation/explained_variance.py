@@ -1,0 +1,244 @@
+"""What every unit explains, in the terms of principal component analysis.
+
+With the gain g of a unit (root mean square of how far the reconstruction moves per unit
+of code) and the variance v of its code, that of a draw from the posterior where there
+is one, a unit carries the variance ``g^2 v`` of the reconstruction. Summed over units,
+that is the reconstruction's variance where a decoder's columns are orthogonal, and more
+where it bends: the Poincare inequality bounds the variance of a function of Gaussian
+codes by it (Chernoff, 1981). So units share the variance that the reconstruction has,
+in proportion to ``g^2 v``.
+
+In a linear autoencoder that is the eigenvalue of the covariance itself. A linear VAE at
+the noise variance s has, for an eigenvalue l > s (``_linear.linear_vae``),
+
+    g^2 = l - s,    v = (l - s) / l + s / l = 1,
+
+since over the rows posteriors add up to the prior. So ``g^2 v + s = l``: what its units
+carry, together with the noise that lies along every direction, is the eigenvalue
+(Tipping & Bishop, 1999), whatever the weight of the KL was. The posterior's mean alone
+would have ``(l - s)^2 / l``, its shrinkage on the way there and on the way back. A unit
+at the prior has no direction of its own that the noise could lie along: it explains
+what its mean carries, next to nothing.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._data.dataset import TableDataset, chunk_rows, rows_at_once
+from .._kernels.threads import threads_for
+from .._likelihoods.base import Likelihood
+from .._nn.autoencoder import VAE, Autoencoder, Decoder
+from .._nn.readout import Readout
+from .._utils.device import in_float64, inference_dtype
+from .bounds import EMBEDDED_ROWS, GAIN_STEP
+from .calibration import CALIBRATION_ROWS, GAIN_ROWS, some
+from .verdicts import ACTIVE_VARIANCE
+
+# Loadings, and variances, whose order is rounding: relative.
+ROUNDING = 1e-5
+
+
+class Spread(NamedTuple):
+    """Of codes over rows, (latent_dim,) each, in squared units of code.
+
+    ``means`` is the variance of the code (divisor n), ``posteriors`` the mean variance
+    of its posterior, 0 where a code is a point.
+    """
+
+    means: np.ndarray
+    posteriors: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        return self.means + self.posteriors
+
+
+class Explained(NamedTuple):
+    """What every unit explains of rows.
+
+    Attributes
+    ----------
+    jacobian : ndarray of shape (latent_dim, n_features)
+        Mean of d reconstruction / d code, in units of X per unit of the network's code.
+    variance : ndarray of shape (latent_dim,)
+        In squared units of X, divisor n - 1.
+    ratio : ndarray of shape (latent_dim,)
+        Share of the rows' variance; 0 where they have none.
+    """
+
+    jacobian: np.ndarray
+    variance: np.ndarray
+    ratio: np.ndarray
+
+    def principal_order(self) -> tuple[np.ndarray, np.ndarray]:
+        """Units by variance, descending, and the sign of each: as ``PCA`` has them.
+
+        In the new order, a unit's sign makes its largest loading positive. An order, or
+        a sign, that is right but for rounding is left alone.
+        """
+        order = np.arange(len(self.variance))
+        last, following = self.variance[:-1], self.variance[1:]
+        if (following > (1.0 + ROUNDING) * last).any():
+            order = np.argsort(-self.variance, kind="stable")
+        largest, least = self.jacobian.max(axis=1), self.jacobian.min(axis=1)
+        signs = np.where((1.0 + ROUNDING) * largest < -least, -1.0, 1.0)
+        return order, signs[order]
+
+    def reordered(self, order: np.ndarray, signs: np.ndarray) -> "Explained":
+        """The same of a network whose units were put into an order, with signs."""
+        return Explained(
+            self.jacobian[order] * signs[:, None],
+            self.variance[order],
+            self.ratio[order],
+        )
+
+
+@torch.no_grad()
+def explained_by_units(
+    network: Autoencoder,
+    likelihood: Likelihood,
+    rows: TableDataset,
+    total_variance: float,
+    noise: float,
+) -> Explained:
+    """Look at every row's code, and at the decoder around some of them.
+
+    Parameters
+    ----------
+    network : Autoencoder
+    likelihood : Likelihood
+    rows : TableDataset
+        At least two.
+    total_variance : float
+        Sum of the variances of the rows' features (divisor n), in squared units of X.
+    noise : float
+        What the optimal decoder leaves out of the eigenvalue of an active unit, in
+        squared units of X.
+    """
+    spread = spread_of_codes(network, rows)
+    step = GAIN_STEP * np.sqrt(np.where(spread.total > 0.0, spread.total, 1.0))
+    jacobian, gain = linearised(network, likelihood, rows, step)
+    share = np.square(gain) * common_share(network, likelihood, rows, gain)
+    variance = share * spread.means
+    if isinstance(network, VAE):
+        active = spread.means > ACTIVE_VARIANCE
+        variance = np.where(active, share * spread.total + noise, variance)
+    ratio = variance / total_variance if total_variance > 0.0 else 0.0 * variance
+    return Explained(jacobian, variance * (len(rows) / (len(rows) - 1)), ratio)
+
+
+@torch.no_grad()
+def spread_of_codes(network: Autoencoder, rows: TableDataset) -> Spread:
+    """How codes spread over rows, all of them, in one pass through the encoder."""
+    total, squares, widths, centre = 0.0, 0.0, 0.0, None
+    with threads_for(network, min(len(rows), chunk_rows(rows.n_features))):
+        for batch in rows.batches():
+            if isinstance(network, VAE):
+                code, log_var = network.encode(batch.inputs)
+                widths = widths + in_float64(log_var).exp().sum(dim=0)
+            else:
+                code = network.code(batch.inputs)
+            code = in_float64(code)
+            # Squares of what is far from 0 would lose a small spread.
+            centre = code.mean(dim=0) if centre is None else centre
+            total = total + (code - centre).sum(dim=0)
+            squares = squares + (code - centre).square().sum(dim=0)
+    mean, square, width = (
+        np.asarray(torch.as_tensor(part).cpu()) / len(rows)
+        for part in (total, squares, widths)
+    )
+    means = np.maximum(square - np.square(mean), 0.0)
+    return Spread(means, np.broadcast_to(width, means.shape))
+
+
+@torch.no_grad()
+def linearised(
+    network: Autoencoder, likelihood: Likelihood, rows: TableDataset, step: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean Jacobian of the reconstruction, (k, D), and its gain, (k,), in units of X.
+
+    Around the codes of some rows, by central differences of ``step`` (k,); the gain is
+    the root of the mean squared length of d reconstruction / d code.
+    """
+    batch = some(rows, max(16, GAIN_ROWS // network.latent_dim))
+    changes = _changes_of_rows
+    dtype = torch.float32
+    if likelihood.mean_is_affine:
+        # Nothing as wide as the table is computed for a row: the precision is cheap.
+        changes = _changes_behind_readout
+        dtype = inference_dtype("float64", batch.target.device)
+    with threads_for(network, 2 * len(batch) * network.latent_dim):
+        code = network.code(batch.inputs).to(dtype)
+        steps = torch.as_tensor(step, dtype=dtype).to(code.device)
+        mean, squares = changes(network.decoder, likelihood, code, steps)
+    # Rounding can take the square of an inactive unit below zero.
+    gain = in_float64(squares).clamp(min=0.0).sqrt().cpu().numpy()
+    width = 2.0 * step
+    return in_float64(mean).cpu().numpy() / width[:, None], gain / width
+
+
+@torch.no_grad()
+def common_share(
+    network: Autoencoder, likelihood: Likelihood, rows: TableDataset, gain: np.ndarray
+) -> float:
+    """Variance of the reconstruction, as a share of ``g^2 v`` summed over units.
+
+    Over some rows' codes, without the spread of their posteriors; 1 for a linear
+    decoder whose columns are orthogonal. ``gain`` (k,) is in units of X.
+    """
+    batch = some(rows, CALIBRATION_ROWS)
+    with threads_for(network, len(batch)):
+        code = network.code(batch.inputs)
+        if likelihood.mean_is_affine:
+            code = code.to(inference_dtype("float64", code.device))
+            u = network.decoder.embed(code)
+            lengths = Readout(network.decoder, u.dtype).squared_length(u - u.mean(0))
+            variance = lengths.mean().item() * likelihood.scale**2
+        else:
+            mean = likelihood.mean(network.decoder(code))
+            off = mean - mean.mean(dim=0)
+            variance = in_float64(off).square().sum(dim=1).mean().item()
+        spread = in_float64(code).var(dim=0, correction=0).cpu().numpy()
+    carried = float(np.square(gain) @ spread)
+    return variance / carried if carried > 0.0 else 1.0
+
+
+def _changes_behind_readout(
+    decoder: Decoder, likelihood: Likelihood, code: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean change (k, D) of the reconstruction, and mean squared length of it, (k,).
+
+    The decoder ends in a linear map A of an embedding u, and the mean is affine: the
+    mean change is that of A times the mean change of u.
+    """
+    readout = Readout(decoder, code.dtype)
+    means, squares = [], []
+    for ahead, behind in _moved(code, steps, EMBEDDED_ROWS):
+        change = decoder.embed(ahead) - decoder.embed(behind)
+        squares.append(readout.squared_length(change).view(-1, len(code)).mean(dim=1))
+        means.append(change.view(-1, len(code), change.shape[1]).mean(dim=1))
+    unit = likelihood.scale
+    return readout.product(torch.cat(means)) * unit, torch.cat(squares) * unit**2
+
+
+def _changes_of_rows(
+    decoder: Decoder, likelihood: Likelihood, code: Tensor, steps: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same for any mean, of rows that are decoded."""
+    means, squares = [], []
+    for ahead, behind in _moved(code, steps, rows_at_once(likelihood.n_features)):
+        change = likelihood.mean(decoder(ahead)) - likelihood.mean(decoder(behind))
+        change = change.view(-1, len(code), change.shape[1])
+        squares.append(in_float64(change).square().sum(dim=2).mean(dim=1))
+        means.append(change.mean(dim=1))
+    return torch.cat(means), torch.cat(squares)
+
+
+def _moved(code: Tensor, steps: Tensor, n_rows: int):
+    """Codes moved along some units at once, ahead and behind: (units * n, k) each."""
+    # Many units at once, for the products, and not all, for the memory.
+    for some_units in torch.diag(steps)[:, None].split(max(1, n_rows // len(code))):
+        yield (code + some_units).flatten(0, 1), (code - some_units).flatten(0, 1)
