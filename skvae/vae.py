@@ -15,6 +15,7 @@ from ._evaluation.evaluator import Evaluation
 from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
 from ._kernels.surroundings import public
 from ._linear.spectrum import spectrum, weight_of_noise
+from ._nn.autoencoder import VAE
 from ._objectives.schedules import make_schedule
 from ._training.parameters import documented
 from ._training.variational import Variational
@@ -340,6 +341,7 @@ class VAETransformer(BaseAutoencoder):
         X, network = self._validated(X, reset=False), self.module_
         if not return_std:
             return self._transformed(X)
+        assert isinstance(network, VAE)
 
         def moments(batch: Minibatch) -> Tensor:
             mean, log_var = network.encode(batch.inputs)

@@ -37,6 +37,8 @@ from .bounds import EMBEDDED_ROWS, GAIN_STEP
 from .calibration import CALIBRATION_ROWS, GAIN_ROWS, some
 from .verdicts import ACTIVE_VARIANCE
 
+# Decoded rows, over all units, that it takes to see how a mean bends that is not affine.
+DECODED_ROWS = 1024
 # Loadings, and variances, whose order is rounding: relative.
 ROUNDING = 1e-5
 
@@ -133,22 +135,22 @@ def explained_by_units(
 @torch.no_grad()
 def spread_of_codes(network: Autoencoder, rows: TableDataset) -> Spread:
     """How codes spread over rows, all of them, in one pass through the encoder."""
-    total, squares, widths, centre = 0.0, 0.0, 0.0, None
+    centre: Tensor | None = None
+    total = squares = widths = torch.zeros((), dtype=torch.float64, device="cpu")
     with threads_for(network, min(len(rows), chunk_rows(rows.n_features))):
         for batch in rows.batches():
             if isinstance(network, VAE):
                 code, log_var = network.encode(batch.inputs)
-                widths = widths + in_float64(log_var).exp().sum(dim=0)
+                widths = widths + in_float64(log_var).exp().sum(dim=0).cpu()
             else:
                 code = network.code(batch.inputs)
-            code = in_float64(code)
+            code = in_float64(code).cpu()
             # Squares of what is far from 0 would lose a small spread.
             centre = code.mean(dim=0) if centre is None else centre
             total = total + (code - centre).sum(dim=0)
             squares = squares + (code - centre).square().sum(dim=0)
     mean, square, width = (
-        np.asarray(torch.as_tensor(part).cpu()) / len(rows)
-        for part in (total, squares, widths)
+        part.numpy() / len(rows) for part in (total, squares, widths)
     )
     means = np.maximum(square - np.square(mean), 0.0)
     return Spread(means, np.broadcast_to(width, means.shape))
@@ -163,13 +165,12 @@ def linearised(
     Around the codes of some rows, by central differences of ``step`` (k,); the gain is
     the root of the mean squared length of d reconstruction / d code.
     """
-    batch = some(rows, max(16, GAIN_ROWS // network.latent_dim))
-    changes = _changes_of_rows
-    dtype = torch.float32
+    changes, n_rows, dtype = _changes_of_rows, DECODED_ROWS, torch.float32
     if likelihood.mean_is_affine:
-        # Nothing as wide as the table is computed for a row: the precision is cheap.
-        changes = _changes_behind_readout
-        dtype = inference_dtype("float64", batch.target.device)
+        # Nothing as wide as the table is computed for a row: precision is cheap.
+        changes, n_rows = _changes_behind_readout, GAIN_ROWS
+        dtype = inference_dtype("float64", rows.device)
+    batch = some(rows, max(16, n_rows // network.latent_dim))
     with threads_for(network, 2 * len(batch) * network.latent_dim):
         code = network.code(batch.inputs).to(dtype)
         steps = torch.as_tensor(step, dtype=dtype).to(code.device)

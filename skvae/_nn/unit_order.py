@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .autoencoder import Autoencoder, GaussianEncoder, InputLinear
+from .autoencoder import Autoencoder, Block, GaussianEncoder, InputLinear, Linear
 
 
 @torch.no_grad()
@@ -51,16 +51,17 @@ def _by_unit(network: Autoencoder) -> Iterator[tuple[Tensor, bool]]:
         yield from ((w, False) for w in _of_outputs(encoder.log_var))
         if encoder.linear_log_var is not None:
             yield encoder.linear_log_var, False
-    blocks = decoder.mlp.blocks
-    first = blocks[0].linear if len(blocks) else decoder.out
+    first: Linear | InputLinear = decoder.out
+    for block in decoder.mlp.blocks[:1]:
+        assert isinstance(block, Block)
+        first = block.linear
     for layer in (first, decoder.linear):
         if layer is not None:
             # Whatever else the decoder is given stands behind the code.
             yield layer.weight.T[: network.latent_dim], True
 
 
-def _of_outputs(layer: nn.Module) -> Iterator[Tensor]:
-    weight, bias = layer.weight, layer.bias
-    yield weight.T if isinstance(layer, InputLinear) else weight
-    if bias is not None:
-        yield bias
+def _of_outputs(layer: Linear | InputLinear) -> Iterator[Tensor]:
+    yield layer.weight.T if isinstance(layer, InputLinear) else layer.weight
+    if layer.bias is not None:
+        yield layer.bias
