@@ -111,6 +111,10 @@ class BaseAutoencoder(
     def fit(self, X, y=None):
         """Fit the model to X.
 
+        Units are then put into the order of the variance that they explain, the largest
+        first, and the largest loading of each is positive, as in
+        :class:`sklearn.decomposition.PCA`.
+
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
@@ -163,9 +167,12 @@ class BaseAutoencoder(
 
         For data that comes in chunks: there is no early stopping and no schedule of the
         learning rate. The first call sets the units and the linear path from its rows,
-        so give it a chunk that represents the data. Parameters that were changed since
-        the last call are applied, ``callbacks`` and ``device`` too; those that decide
-        on the architecture are refused, and ``random_state`` is that of the first call.
+        so give it a chunk that represents the data. Units keep their places and signs,
+        so that codes of all chunks mean the same: PCA's of the first chunk, with a
+        linear path. What they explain is measured on each chunk. Parameters that were
+        changed since the last call are applied, ``callbacks`` and ``device`` too; those
+        that decide on the architecture are refused, and ``random_state`` is that of the
+        first call.
 
         Parameters
         ----------

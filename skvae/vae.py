@@ -133,9 +133,9 @@ class VAETransformer(BaseAutoencoder):
     tensor of centred and scaled rows. Scoring callbacks do not cache predictions: they
     predict. A callback ends training, and leaves a fitted estimator, by raising
     ``KeyboardInterrupt``, as in skorch; Ctrl-C itself propagates. ``on_train_end`` sees
-    the weights that are kept; a callback that leaves others there
-    (``Checkpoint(load_best=True)``) has the last word, and ``best_epoch_`` is then the
-    last epoch. ``callbacks__NAME__PARAM`` is a parameter of the estimator, by the names
+    the weights that are kept, with units in the order of training; a callback that
+    leaves others there (``Checkpoint(load_best=True)``) has the last word, and
+    ``best_epoch_`` is then the last epoch. ``callbacks__NAME__PARAM`` is a parameter of the estimator, by the names
     that skorch gives callbacks.
 
     ``net_.predict``, ``predict_proba`` and ``forward`` take an array in the module's
@@ -143,6 +143,13 @@ class VAETransformer(BaseAutoencoder):
     not train by itself, so ``skorch.helper.SkorchDoctor`` cannot watch it, and no
     callback may replace its module, criterion or optimiser. The module knows the number
     of features: ``InputShapeSetter(param_name="n_features")`` has nothing to set.
+
+    A linear unit of gain g, trained for an eigenvalue l of the covariance of X, leaves
+    the noise variance out: ``g^2 = l - s`` with ``s = kld_weight_ * n_features / 2``
+    [4]_, and its posteriors have, over the rows, the variance 1 of the prior.
+    ``explained_variance_`` adds s to the share of an active unit, and so is l. A unit
+    whose code hardly varies explains only what the reconstruction has of it. With
+    ``whiten=True`` rows of ``components_`` are ``code_scale_`` times as long.
 
     References
     ----------

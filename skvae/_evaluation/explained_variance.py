@@ -37,7 +37,7 @@ from .bounds import EMBEDDED_ROWS, GAIN_STEP
 from .calibration import CALIBRATION_ROWS, GAIN_ROWS, some
 from .verdicts import ACTIVE_VARIANCE
 
-# Decoded rows, over all units, that it takes to see how a mean bends that is not affine.
+# The same as GAIN_ROWS, where rows have to be decoded since their mean is not affine.
 DECODED_ROWS = 1024
 # Loadings, and variances, whose order is rounding: relative.
 ROUNDING = 1e-5
