@@ -448,8 +448,8 @@ class BaseAutoencoder(
         explained = fit.state.explained
         if explained is not None:
             self._jacobian = explained.jacobian.astype(dtype)
-            self.explained_variance_ = explained.variance.astype(dtype)
-            self.explained_variance_ratio_ = explained.ratio.astype(dtype)
+            self.explained_variance_ = explained.variance
+            self.explained_variance_ratio_ = explained.ratio
         self.best_epoch_ = fit.state.record.best_epoch
         new = fit.net.history[len(known) :]
         self.history_: list[dict] = known + [epoch_row(row) for row in new]

@@ -63,8 +63,8 @@ def test_a_linear_model_is_pca(model, n_rows):
 
 @pytest.mark.parametrize("weight", [{}, {"kld_weight": 0.4}, {"beta": 1.5}])
 def test_a_trained_linear_model_is_nearly_pca(weight):
-    """Its noise is measured on some rows."""
-    X = table(5000, [20, 12, 9, 5, 1, 0.9, 0.8, 0.7])
+    """Its noise follows training, and is measured on some rows."""
+    X = table(2000, [20, 12, 9, 5, 1, 0.9, 0.8, 0.7])
     params = {"hidden_dims": (), "early_stopping": False, "max_epochs": 3}
     model = VAETransformer(4, **params, **weight, lr=1e-5, random_state=0).fit(X)
     assert model.best_epoch_ == 3
@@ -88,7 +88,7 @@ def test_rotations_of_the_plane(angle, ratio, scale, kind, dtype):
     loadings = np.abs(pca.components_[0])
     if abs(loadings[0] - loadings[1]) > 1e-3:
         assert_is_pca(model, pca, rtol=3e-4)
-    assert model.components_.dtype == model.explained_variance_.dtype == dtype
+    assert model.components_.dtype == dtype
 
 
 @pytest.mark.parametrize("whiten", [False, True])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
-from skvae._evaluation.explained_variance import Explained
+from skvae._evaluation.explained_variance import Carried
 from skvae._nn.autoencoder import VAE, Autoencoder
 from skvae._nn.thresholds import ThresholdedAutoencoder
 from skvae._nn.unit_order import reorder_units
@@ -133,11 +133,12 @@ def test_going_on_that_does_not_help_leaves_codes_as_they_were(digits, quick):
 
 def test_an_order_or_a_sign_that_is_rounding_is_left_alone():
     even = np.array([[0.5, -0.5000001], [0.2, -0.9], [0.6, 0.6]])
-    ties = Explained(even, np.array([1.0, 1.0000001, 0.5]), np.zeros(3))
+    active = np.array([True, True, False])
+    ties = Carried(even, np.array([1.0, 1.0000001, 2.0]), active)
     order, signs = ties.principal_order()
     assert list(order) == [0, 1, 2]
     assert list(signs) == [1.0, -1.0, 1.0]
-    others = Explained(even, np.array([1.0, 1.1, 1.05]), np.zeros(3))
+    others = Carried(even, np.array([1.0, 1.1, 1.05]), np.ones(3, dtype=bool))
     order, signs = others.principal_order()
     assert list(order) == [1, 2, 0]
     assert list(signs) == [-1.0, 1.0, 1.0]

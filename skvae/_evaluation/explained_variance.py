@@ -27,12 +27,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._data.dataset import TableDataset, chunk_rows, rows_at_once
+from .._data.dataset import TableDataset, rows_at_once
 from .._kernels.threads import threads_for
 from .._likelihoods.base import Likelihood
 from .._nn.autoencoder import VAE, Autoencoder, Decoder
 from .._nn.readout import Readout
-from .._utils.device import in_float64, inference_dtype
+from .._utils.device import in_float64
 from .bounds import EMBEDDED_ROWS, GAIN_STEP
 from .calibration import CALIBRATION_ROWS, GAIN_ROWS, some
 from .verdicts import ACTIVE_VARIANCE
@@ -53,10 +53,6 @@ class Spread(NamedTuple):
     means: np.ndarray
     posteriors: np.ndarray
 
-    @property
-    def total(self) -> np.ndarray:
-        return self.means + self.posteriors
-
 
 class Explained(NamedTuple):
     """What every unit explains of rows.
@@ -75,135 +71,132 @@ class Explained(NamedTuple):
     variance: np.ndarray
     ratio: np.ndarray
 
+
+class Carried(NamedTuple):
+    """What every unit carries of the reconstruction of rows.
+
+    Attributes
+    ----------
+    jacobian : ndarray of shape (latent_dim, n_features)
+        As in :class:`Explained`.
+    variance : ndarray of shape (latent_dim,)
+        In squared units of X, divisor n.
+    active : ndarray of bool of shape (latent_dim,)
+        Whether the unit's posterior has left the prior; false without posteriors.
+    """
+
+    jacobian: np.ndarray
+    variance: np.ndarray
+    active: np.ndarray
+
     def principal_order(self) -> tuple[np.ndarray, np.ndarray]:
         """Units by variance, descending, and the sign of each: as ``PCA`` has them.
 
-        In the new order, a unit's sign makes its largest loading positive. An order, or
-        a sign, that is right but for rounding is left alone.
+        Active units first. In the new order, a unit's sign makes its largest loading
+        positive. An order, or a sign, that is right but for rounding is left alone.
         """
-        order = np.arange(len(self.variance))
-        last, following = self.variance[:-1], self.variance[1:]
-        if (following > (1.0 + ROUNDING) * last).any():
-            order = np.argsort(-self.variance, kind="stable")
+        order = np.lexsort((-self.variance, ~self.active))
+        kept = (1.0 + ROUNDING) * self.variance[:-1] >= self.variance[1:]
+        same, falls = (
+            f(self.active[:-1], self.active[1:]) for f in (np.equal, np.greater)
+        )
+        if ((same & kept) | falls).all():
+            order = np.arange(len(order))
         largest, least = self.jacobian.max(axis=1), self.jacobian.min(axis=1)
         signs = np.where((1.0 + ROUNDING) * largest < -least, -1.0, 1.0)
         return order, signs[order]
 
-    def reordered(self, order: np.ndarray, signs: np.ndarray) -> "Explained":
+    def reordered(self, order: np.ndarray, signs: np.ndarray) -> "Carried":
         """The same of a network whose units were put into an order, with signs."""
-        return Explained(
-            self.jacobian[order] * signs[:, None],
-            self.variance[order],
-            self.ratio[order],
-        )
+        jacobian = self.jacobian[order] * signs[:, None]
+        return Carried(jacobian, self.variance[order], self.active[order])
+
+    def explained(self, noise: float, n_rows: int, total_variance: float) -> Explained:
+        """What units explain of ``n_rows`` rows, at least two.
+
+        ``noise`` is what the optimal decoder leaves out of the eigenvalue of an active
+        unit, ``total_variance`` the sum of the features' variances (divisor n): both in
+        squared units of X.
+        """
+        variance = self.variance + noise * self.active
+        ratio = variance / total_variance if total_variance > 0.0 else 0.0 * variance
+        return Explained(self.jacobian, variance * (n_rows / (n_rows - 1)), ratio)
 
 
 @torch.no_grad()
-def explained_by_units(
+def carried_by_units(
     network: Autoencoder,
     likelihood: Likelihood,
     rows: TableDataset,
-    total_variance: float,
-    noise: float,
-) -> Explained:
-    """Look at every row's code, and at the decoder around some of them.
+    spread: Spread | None = None,
+) -> Carried:
+    """Look at the codes of some rows, and at the decoder around them.
 
-    Parameters
-    ----------
-    network : Autoencoder
-    likelihood : Likelihood
-    rows : TableDataset
-        At least two.
-    total_variance : float
-        Sum of the variances of the rows' features (divisor n), in squared units of X.
-    noise : float
-        What the optimal decoder leaves out of the eigenvalue of an active unit, in
-        squared units of X.
+    ``spread`` is that of all rows' codes, where it is known.
     """
-    spread = spread_of_codes(network, rows)
-    step = GAIN_STEP * np.sqrt(np.where(spread.total > 0.0, spread.total, 1.0))
-    jacobian, gain = linearised(network, likelihood, rows, step)
-    share = np.square(gain) * common_share(network, likelihood, rows, gain)
-    variance = share * spread.means
-    if isinstance(network, VAE):
+    batch = some(rows, CALIBRATION_ROWS)
+    with threads_for(network, len(batch)):
+        code, log_var = network.code(batch.inputs), None
+        if isinstance(network, VAE):
+            code, log_var = network.encode(batch.inputs)
+        spread = spread or _spread(code, log_var)
+        total = spread.means + spread.posteriors
+        step = GAIN_STEP * np.sqrt(np.where(total > 0.0, total, 1.0))
+        jacobian, gain = linearised(network, likelihood, code, step)
+        share = np.square(gain) * _common_share(network, likelihood, code, gain)
+    active = np.zeros(len(share), dtype=bool)
+    if log_var is not None:
         active = spread.means > ACTIVE_VARIANCE
-        variance = np.where(active, share * spread.total + noise, variance)
-    ratio = variance / total_variance if total_variance > 0.0 else 0.0 * variance
-    return Explained(jacobian, variance * (len(rows) / (len(rows) - 1)), ratio)
+    variance = share * np.where(active, total, spread.means)
+    return Carried(jacobian, variance, active)
 
 
-@torch.no_grad()
-def spread_of_codes(network: Autoencoder, rows: TableDataset) -> Spread:
-    """How codes spread over rows, all of them, in one pass through the encoder."""
-    centre: Tensor | None = None
-    total = squares = widths = torch.zeros((), dtype=torch.float64, device="cpu")
-    with threads_for(network, min(len(rows), chunk_rows(rows.n_features))):
-        for batch in rows.batches():
-            if isinstance(network, VAE):
-                code, log_var = network.encode(batch.inputs)
-                widths = widths + in_float64(log_var).exp().sum(dim=0).cpu()
-            else:
-                code = network.code(batch.inputs)
-            code = in_float64(code).cpu()
-            # Squares of what is far from 0 would lose a small spread.
-            centre = code.mean(dim=0) if centre is None else centre
-            total = total + (code - centre).sum(dim=0)
-            squares = squares + (code - centre).square().sum(dim=0)
-    mean, square, width = (
-        part.numpy() / len(rows) for part in (total, squares, widths)
-    )
-    means = np.maximum(square - np.square(mean), 0.0)
-    return Spread(means, np.broadcast_to(width, means.shape))
+def _spread(code: Tensor, log_var: Tensor | None) -> Spread:
+    means = in_float64(code).var(dim=0, correction=0).cpu().numpy()
+    if log_var is None:
+        return Spread(means, np.zeros_like(means))
+    return Spread(means, in_float64(log_var).exp().mean(dim=0).cpu().numpy())
 
 
 @torch.no_grad()
 def linearised(
-    network: Autoencoder, likelihood: Likelihood, rows: TableDataset, step: np.ndarray
+    network: Autoencoder, likelihood: Likelihood, code: Tensor, step: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean Jacobian of the reconstruction, (k, D), and its gain, (k,), in units of X.
 
-    Around the codes of some rows, by central differences of ``step`` (k,); the gain is
-    the root of the mean squared length of d reconstruction / d code.
+    Around some of the codes (n, k), by central differences of ``step`` (k,); the gain
+    is the root of the mean squared length of d reconstruction / d code.
     """
-    changes, n_rows, dtype = _changes_of_rows, DECODED_ROWS, torch.float32
+    changes, n_rows = _changes_of_rows, DECODED_ROWS
     if likelihood.mean_is_affine:
-        # Nothing as wide as the table is computed for a row: precision is cheap.
         changes, n_rows = _changes_behind_readout, GAIN_ROWS
-        dtype = inference_dtype("float64", rows.device)
-    batch = some(rows, max(16, n_rows // network.latent_dim))
-    with threads_for(network, 2 * len(batch) * network.latent_dim):
-        code = network.code(batch.inputs).to(dtype)
-        steps = torch.as_tensor(step, dtype=dtype).to(code.device)
-        mean, squares = changes(network.decoder, likelihood, code, steps)
+    n_kept = min(len(code), max(16, n_rows // network.latent_dim))
+    kept = np.linspace(0, len(code) - 1, n_kept).round().astype(int)
+    steps = torch.from_numpy(step).to(code.dtype).to(code.device)
+    some_codes = code[torch.from_numpy(kept).to(code.device)]
+    mean, squares = changes(network.decoder, likelihood, some_codes, steps)
     # Rounding can take the square of an inactive unit below zero.
     gain = in_float64(squares).clamp(min=0.0).sqrt().cpu().numpy()
     width = 2.0 * step
     return in_float64(mean).cpu().numpy() / width[:, None], gain / width
 
 
-@torch.no_grad()
-def common_share(
-    network: Autoencoder, likelihood: Likelihood, rows: TableDataset, gain: np.ndarray
+def _common_share(
+    network: Autoencoder, likelihood: Likelihood, code: Tensor, gain: np.ndarray
 ) -> float:
     """Variance of the reconstruction, as a share of ``g^2 v`` summed over units.
 
-    Over some rows' codes, without the spread of their posteriors; 1 for a linear
-    decoder whose columns are orthogonal. ``gain`` (k,) is in units of X.
+    Over these codes, without the spread of their posteriors; 1 for a linear decoder
+    whose columns are orthogonal. ``gain`` (k,) is in units of X.
     """
-    batch = some(rows, CALIBRATION_ROWS)
-    with threads_for(network, len(batch)):
-        code = network.code(batch.inputs)
-        if likelihood.mean_is_affine:
-            code = code.to(inference_dtype("float64", code.device))
-            u = network.decoder.embed(code)
-            lengths = Readout(network.decoder, u.dtype).squared_length(u - u.mean(0))
-            variance = lengths.mean().item() * likelihood.scale**2
-        else:
-            mean = likelihood.mean(network.decoder(code))
-            off = mean - mean.mean(dim=0)
-            variance = in_float64(off).square().sum(dim=1).mean().item()
-        spread = in_float64(code).var(dim=0, correction=0).cpu().numpy()
-    carried = float(np.square(gain) @ spread)
+    if likelihood.mean_is_affine:
+        u = network.decoder.embed(code)
+        lengths = Readout(network.decoder, u.dtype).squared_length(u - u.mean(dim=0))
+        variance = in_float64(lengths).mean().item() * likelihood.scale**2
+    else:
+        mean = likelihood.mean(network.decoder(code))
+        variance = in_float64(mean).var(dim=0, correction=0).sum().item()
+    carried = float(np.square(gain) @ _spread(code, None).means)
     return variance / carried if carried > 0.0 else 1.0
 
 

@@ -33,10 +33,10 @@ def reorder_units(network: Autoencoder, order: np.ndarray, signs: np.ndarray) ->
     if (order == np.arange(len(order))).all() and (signs > 0.0).all():
         return
     for weights, is_mirrored in _by_unit(network):
-        index = torch.as_tensor(order, device=weights.device)
+        index = torch.from_numpy(order).to(weights.device)
         moved = weights.index_select(0, index)
         if is_mirrored:
-            factor = torch.as_tensor(signs, dtype=moved.dtype, device=moved.device)
+            factor = torch.from_numpy(signs).to(moved.dtype).to(moved.device)
             moved *= factor.view(-1, *[1] * (moved.dim() - 1))
         weights.copy_(moved)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .._data.dataset import TableDataset
+from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._linear.components import Components
 from .._linear.linear_vae import LinearMap
@@ -56,7 +57,8 @@ class Deterministic:
         return True
 
     def pca_init(self, components: Components, likelihood: Likelihood) -> LinearMap:
-        return LinearMap(components.eigenvectors, components.eigenvectors.T)
+        eigenvalues, eigenvectors, _ = components
+        return LinearMap(eigenvectors, eigenvectors.T, eigenvalues)
 
     def n_active(self, pca_init: LinearMap) -> int:
         return len(pca_init.encode)
@@ -64,7 +66,7 @@ class Deterministic:
     def set_pca_init(self, state: FittedState, pca_init: LinearMap) -> None:
         encode, decode = (
             torch.as_tensor(part, dtype=torch.float32, device="cpu")
-            for part in pca_init
+            for part in (pca_init.encode, pca_init.decode)
         )
         state.network.set_linear_path(encode, decode)
 
@@ -80,6 +82,15 @@ class Deterministic:
     ) -> None:
         scale = state.likelihood.scale
         state.code_scale = np.full(state.network.latent_dim, scale)
+
+    def pca_spread(
+        self, state: FittedState, pca_init: LinearMap | None
+    ) -> Spread | None:
+        if pca_init is None:
+            return None
+        means = np.zeros(state.network.latent_dim)
+        means[: len(pca_init.variance)] = pca_init.variance
+        return Spread(means, np.zeros_like(means))
 
     def left_out(self, state: FittedState) -> float:
         return 0.0
@@ -119,6 +130,15 @@ class Sparse(Deterministic):
             n_features = criterion.likelihood.n_features
             threshold = threshold_of_weight(criterion.reg_weight, n_features)
         network.threshold.fill_(threshold)
+
+    def pca_spread(
+        self, state: FittedState, pca_init: LinearMap | None
+    ) -> Spread | None:
+        # A threshold makes other codes of it.
+        network = state.network
+        assert isinstance(network, ThresholdedAutoencoder)
+        known = network.threshold.item() == 0.0
+        return super().pca_spread(state, pca_init) if known else None
 
     def weight_in_units_of_X(self, n_features: int, scale: float) -> float:
         """The weight of the absolute code."""

@@ -22,7 +22,7 @@ from .early_stopping import BestEpoch
 from .fitted import Fitted
 from .net import EpochNet, build_net, cosine_schedule, net_options, train
 from .pca_init import PCAInit
-from .principal_units import explain, order_units
+from .principal_units import look_at_units, note_explained, order_units
 from .settings import Settings
 from .skorch_parts import Callback
 from .split import next_split
@@ -67,7 +67,9 @@ def begin(X, settings: Settings, seeds: Seeds, feature_names=None) -> Fitted:
     bias = likelihood.init_output_bias(mean)
     if bias is not None:
         net.module_.set_output_bias(torch.as_tensor(bias))
-    return Fitted(net, FittedState(net.module_, net.criterion_))
+    state = FittedState(net.module_, net.criterion_)
+    state.total_variance = float(variance.sum())
+    return Fitted(net, state)
 
 
 def fit_rows(
@@ -104,11 +106,11 @@ def fit_rows(
         n_active = 0 if pca_init is None else strategy.n_active(pca_init)
         margin = init_margin(n_active, X.shape, len(train_index))
 
-    best = 0
+    best, carried = 0, None
     kept: list[float] = []
 
     def settle(best_epoch: int) -> None:
-        nonlocal pca_init, best, kept
+        nonlocal pca_init, best, kept, carried
         best = best_epoch
         if pca_init is not None:
             if valid is not None:
@@ -117,6 +119,11 @@ def fit_rows(
             if best_epoch == 0:
                 # The network did not help: leave the linear model of all rows behind.
                 strategy.set_pca_init(state, pca_init)
+        if best_epoch == 0 and previous is not None:
+            carried = look_at_units(fit, X)  # of the last fit, whose codes these are
+        else:
+            spread = None if best_epoch else strategy.pca_spread(state, pca_init)
+            carried = order_units(fit, X, spread)
         kept = state.learnt()
 
     patience_ended = train_epochs(net, rows, valid, settings, seeds, margin, settle)
@@ -124,6 +131,7 @@ def fit_rows(
         # A callback left other weights (skorch's Checkpoint can load its best): they
         # are neither the linear start nor an epoch that anyone could name.
         best = max(1, len(net.history))
+        carried = order_units(fit, X)
     state.record = record_of(fit, X, settings, best, patience_ended)
     if best == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
@@ -131,7 +139,8 @@ def fit_rows(
     else:
         held_out = rows if valid is None else valid
         strategy.calibrate(state, rows, held_out, pca_init)
-    order_units(fit, X, strategy)
+    assert carried is not None
+    note_explained(fit, carried, X.shape[0], state.total_variance, strategy)
     return fit
 
 
@@ -159,7 +168,10 @@ def fitted_chunk(
         strategy.calibrate(state, rows, None, pca_init)
         # Units stay where they are: codes of one chunk are to mean what those of the
         # last one did, and the optimiser's moments belong to their weights.
-        explain(fit, X, strategy)
+        total = state.total_variance
+        if previous is not None:
+            total = float(column_moments(X)[1].sum())
+        note_explained(fit, look_at_units(fit, X), X.shape[0], total, strategy)
         yield fit
 
 

@@ -1,41 +1,39 @@
 """Units in the order of the variance that they explain, as in ``PCA``."""
 
-from .._data.moments import column_moments
-from .._evaluation.explained_variance import explained_by_units
+from .._evaluation.explained_variance import Carried, Spread, carried_by_units
 from .._nn.unit_order import reorder_units
 from .fitted import Fitted
 from .strategy import TrainingStrategy
 
 
-def explain(fit: Fitted, X, strategy: TrainingStrategy) -> None:
-    """Note what the units of a calibrated fit explain of the rows X.
-
-    Of a single row nothing can be said: the last rows have to do.
-    """
-    network, likelihood = fit.state.network, fit.state.likelihood
-    fit.state.explained = None
-    if X.shape[0] < 2:
-        return
-    fit.state.explained = explained_by_units(
-        network,
-        likelihood,
-        fit.rows(X, resident=False),
-        float(column_moments(X)[1].sum()),
-        strategy.left_out(fit.state),
-    )
+def look_at_units(fit: Fitted, X, spread: Spread | None = None) -> Carried:
+    """What the units carry of the reconstruction of rows of X."""
+    rows, state = fit.rows(X, resident=False), fit.state
+    return carried_by_units(state.network, state.likelihood, rows, spread)
 
 
-def order_units(fit: Fitted, X, strategy: TrainingStrategy) -> None:
-    """Put the units of a calibrated fit into the order that rows X give them.
+def order_units(fit: Fitted, X, spread: Spread | None = None) -> Carried:
+    """Put the units into the order that rows of X give them; what they then carry.
 
     In the network's own weights: whatever codes and decodes agrees, and so does a fit
-    that goes on from these weights. An optimiser must have forgotten its moments.
+    that goes on from these weights. Before anything is calibrated, and not while an
+    optimiser has moments of the weights.
     """
-    explain(fit, X, strategy)
-    explained, state = fit.state.explained, fit.state
-    if explained is None:
-        return
-    order, signs = explained.principal_order()
-    reorder_units(state.network, order, signs)
-    state.code_scale = state.code_scale[order]
-    state.explained = explained.reordered(order, signs)
+    carried = look_at_units(fit, X, spread)
+    order, signs = carried.principal_order()
+    reorder_units(fit.state.network, order, signs)
+    return carried.reordered(order, signs)
+
+
+def note_explained(
+    fit: Fitted, carried: Carried, n_rows: int, total: float, strategy: TrainingStrategy
+) -> None:
+    """Note what the units of a calibrated fit explain of ``n_rows`` rows.
+
+    ``total`` is the sum of their features' variances. Of a single row nothing can be
+    said: the last ones have to do.
+    """
+    fit.state.explained = None
+    if n_rows > 1:
+        noise = strategy.left_out(fit.state)
+        fit.state.explained = carried.explained(noise, n_rows, total)

@@ -69,6 +69,8 @@ class FittedState(nn.Module):
         What codes are worth, where a fit looked. Not kept with the state.
     explained : Explained or None
         What the units explain of the rows of the last call. Not kept with the state.
+    total_variance : float
+        Of the first call's rows, summed over features. Not kept with the state.
     """
 
     linear_model: LinearModel | None
@@ -86,6 +88,7 @@ class FittedState(nn.Module):
         self.record = Record()
         self.codes: Codes | None = None
         self.explained: Explained | None = None
+        self.total_variance = 0.0
 
     @property
     def likelihood(self) -> Likelihood:

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from .._data.dataset import TableDataset
+from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._linear.components import Components
 from .._nn.autoencoder import Autoencoder
@@ -63,6 +64,12 @@ class TrainingStrategy(Protocol):
         """Measure what the trained network needs to be applied.
 
         ``pca_init`` is None where training went on from a fit.
+        """
+
+    def pca_spread(self, state: FittedState, pca_init) -> Spread | None:
+        """Spread of the codes of a network that is a :meth:`pca_init`, if it is known.
+
+        Over the rows that this was made of.
         """
 
     def left_out(self, state: FittedState) -> float:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from .._data.dataset import TableDataset
 from .._evaluation.calibration import (
     CALIBRATION_ROWS,
@@ -12,6 +14,7 @@ from .._evaluation.calibration import (
     look_at_codes,
     some,
 )
+from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood, LinearModel
 from .._linear.components import Components
 from .._nn.autoencoder import VAE
@@ -111,6 +114,17 @@ class Variational:
         if held_out is not None:
             state.codes = look_at_codes(network, likelihood, rows)
         state.code_scale = gain_of_network(network, likelihood, rows)
+
+    def pca_spread(
+        self, state: FittedState, pca_init: LinearModel | None
+    ) -> Spread | None:
+        if pca_init is None:
+            return None
+        _, log_var, _ = pca_init.maps()
+        posteriors = np.ones(state.network.latent_dim)
+        posteriors[: len(log_var)] = log_var.double().exp().cpu().numpy()
+        # Posteriors of the best model add up to the prior.
+        return Spread(1.0 - posteriors, posteriors)
 
     def left_out(self, state: FittedState) -> float:
         likelihood, linear = state.likelihood, state.linear_model
