@@ -215,7 +215,9 @@ def _changes_behind_readout(
         squares.append(readout.squared_length(change).view(-1, len(code)).mean(dim=1))
         means.append(change.view(-1, len(code), change.shape[1]).mean(dim=1))
     unit = likelihood.scale
-    return readout.product(torch.cat(means)) * unit, torch.cat(squares) * unit**2
+    # In float64, since the square of a unit of X can be large.
+    squared = in_float64(torch.cat(squares)) * unit**2
+    return readout.product(torch.cat(means)) * unit, squared
 
 
 def _changes_of_rows(
