@@ -133,10 +133,10 @@ class VAETransformer(BaseAutoencoder):
     tensor of centred and scaled rows. Scoring callbacks do not cache predictions: they
     predict. A callback ends training, and leaves a fitted estimator, by raising
     ``KeyboardInterrupt``, as in skorch; Ctrl-C itself propagates. ``on_train_end`` sees
-    the weights that are kept, with units in the order of training; a callback that
-    leaves others there (``Checkpoint(load_best=True)``) has the last word, and
-    ``best_epoch_`` is then the last epoch. ``callbacks__NAME__PARAM`` is a parameter of
-    the estimator, by the names that skorch gives callbacks.
+    the weights that are kept; a callback that leaves others there
+    (``Checkpoint(load_best=True)``) has the last word, and ``best_epoch_`` is then the
+    last epoch. ``callbacks__NAME__PARAM`` is a parameter of the estimator, by the names
+    that skorch gives callbacks.
 
     ``net_.predict``, ``predict_proba`` and ``forward`` take an array in the module's
     units, ``(X - mean_) / scale_``, and return reconstructions in them. The net does

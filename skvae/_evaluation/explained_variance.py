@@ -136,9 +136,11 @@ def carried_by_units(
     """
     batch = some(rows, CALIBRATION_ROWS)
     with threads_for(network, len(batch)):
-        code, log_var = network.code(batch.inputs), None
+        log_var: Tensor | None = None
         if isinstance(network, VAE):
             code, log_var = network.encode(batch.inputs)
+        else:
+            code = network.code(batch.inputs)
         spread = spread or _spread(code, log_var)
         total = spread.means + spread.posteriors
         step = GAIN_STEP * np.sqrt(np.where(total > 0.0, total, 1.0))
