@@ -101,6 +101,10 @@ class BaseAutoencoder(
     def fit(self, X, y=None, *, conditions=None, size_factor=None):
         """Fit the model to X.
 
+        Units are then put into the order of the variance that they explain, the largest
+        first, and the largest loading of each is positive, as in
+        :class:`sklearn.decomposition.PCA`.
+
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
@@ -164,9 +168,12 @@ class BaseAutoencoder(
 
         For data that comes in chunks: there is no early stopping and no schedule of the
         learning rate. The first call sets the units and the linear path from its rows,
-        so give it a chunk that represents the data. Parameters that were changed since
-        the last call are applied, ``callbacks`` and ``device`` too; those that decide
-        on the architecture are refused, and ``random_state`` is that of the first call.
+        so give it a chunk that represents the data. Units keep their places and signs,
+        so that codes of all chunks mean the same: PCA's of the first chunk, with a
+        linear path. What they explain is measured on each chunk. Parameters that were
+        changed since the last call are applied, ``callbacks`` and ``device`` too; those
+        that decide on the architecture are refused, and ``random_state`` is that of the
+        first call.
 
         Parameters
         ----------
@@ -383,6 +390,17 @@ class BaseAutoencoder(
         return self._over_chunks(rows, errors)
 
     @property
+    def components_(self) -> np.ndarray:
+        """Mean of d reconstruction / d code, (latent_dim, n_features).
+
+        In units of X per unit of the code that :meth:`transform` gives.
+        """
+        check_is_fitted(self)
+        units = self._code_units(self._jacobian.dtype)[:, None]
+        zeros = np.zeros_like(self._jacobian)
+        return np.divide(self._jacobian, units, out=zeros, where=units > 0.0)
+
+    @property
     def _n_features_out(self) -> int:
         return self.module_.latent_dim
 
@@ -461,6 +479,11 @@ class BaseAutoencoder(
         affine = fit.state.likelihood.input_affine()
         if affine is not None and affine.mean is not None:
             self.mean_, self.scale_ = affine
+        explained = fit.state.explained
+        if explained is not None:
+            self._jacobian = explained.jacobian.astype(dtype)
+            self.explained_variance_ = explained.variance
+            self.explained_variance_ratio_ = explained.ratio
         self.best_epoch_ = fit.state.record.best_epoch
         new = fit.net.history[len(known) :]
         self.history_: list[dict] = known + [epoch_row(row) for row in new]

@@ -8,15 +8,61 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import BaseAutoencoder
+from ._data.dataset import Minibatch
 from ._data.rows import Rows
 from ._evaluation.evaluator import Evaluation
 from ._kernels.surroundings import public
+from ._nn.autoencoder import VAE
 from ._utils.seeds import private_generator
-from ._utils.validation import checked_n_samples
+from ._utils.validation import checked_finite, checked_n_samples
 
 
 class Generative(BaseAutoencoder):
     """An autoencoder that is a density, or a probability mass, of rows."""
+
+    @public
+    def transform(self, X, return_std=False, *, conditions=None, size_factor=None):
+        """Code X.
+
+        Deterministic: no draw (a posterior's mean), no dropout, running statistics.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
+            Rows to code.
+        return_std : bool, default=False
+            Whether to return the posterior's standard deviation, too.
+        conditions : array-like or frame of shape (n_samples, n_conditions), optional
+            Of the rows, as in :meth:`fit`; only with ``encode_conditions``.
+        size_factor : array-like of shape (n_samples,), optional
+            Of the rows, as in :meth:`fit`.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, latent_dim)
+            Codes, in the units of X unless the estimator whitens them; float64 if X is
+            float64, else float32.
+        X_std : ndarray of shape (n_samples, latent_dim)
+            Standard deviation of the posterior of every unit, in the units and the
+            dtype of the codes; only with ``return_std``. An ndarray whatever
+            ``set_output`` asks for the codes.
+        """
+        check_is_fitted(self)
+        rows = self._rows(X, conditions, size_factor, decoded=False)
+        if not return_std:
+            return self._transformed(rows)
+        network = self.module_
+        assert isinstance(network, VAE)
+
+        def moments(batch: Minibatch) -> Tensor:
+            mean, log_var = network.encode(batch.inputs)
+            return torch.cat([mean, (0.5 * log_var).exp()], dim=1)
+
+        found = self._over_chunks(rows, moments)
+        parts = np.hsplit(found, 2)
+        with np.errstate(over="ignore"):
+            parts = [part * self._code_units(found.dtype) for part in parts]
+        return tuple(checked_finite(part, rows.dtype) for part in parts)
 
     @public
     def sample(

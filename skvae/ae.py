@@ -450,6 +450,9 @@ class SAETransformer(_PenalisedAutoencoder):
     slope of the penalty is taken off: nothing where the lasso, too, would keep the
     zero.
 
+    ``explained_variance_`` is of the codes that the threshold leaves: where they have
+    shrunk, so has it.
+
     References
     ----------
     .. [1] K. Gregor and Y. LeCun (2010), Learning Fast Approximations of Sparse Coding.

@@ -136,6 +136,13 @@ class VAETransformer(Generative):
     callback may replace its module, criterion or optimiser. The module knows the number
     of features: ``InputShapeSetter(param_name="n_features")`` has nothing to set.
 
+    A linear unit of gain g, trained for an eigenvalue l of the covariance of X, leaves
+    the noise variance out: ``g^2 = l - s`` with ``s = kld_weight_ * n_features / 2``
+    [4]_, and its posteriors have, over the rows, the variance 1 of the prior.
+    ``explained_variance_`` adds s to the share of an active unit, and so is l. A unit
+    whose code hardly varies explains only what the reconstruction has of it. With
+    ``whiten=True`` rows of ``components_`` are ``code_scale_`` times as long.
+
     References
     ----------
     .. [1] Kingma and Welling (2014). Auto-Encoding Variational Bayes. ICLR.

@@ -19,6 +19,27 @@ def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
     return mean, without_rounding(mean, variance, X.dtype)
 
 
+def column_kurtosis(X, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Fourth moment over the squared variance (D,), at least 1; 1 where it is constant.
+
+    Sparse X must be canonical; ``mean`` and ``variance`` are those of its columns.
+    """
+    scale = np.sqrt(np.where(variance > 0.0, variance, 1.0))
+    total = np.zeros(X.shape[1])
+    with np.errstate(over="ignore"):
+        if sparse.issparse(X):
+            zero = (mean / scale) ** 4
+            off = ((X.data - mean[X.indices]) / scale[X.indices]) ** 4
+            total += np.bincount(X.indices, off - zero[X.indices], X.shape[1])
+            total += X.shape[0] * zero
+        else:
+            step = max(1, 500_000 // max(1, X.shape[1]))
+            for start in range(0, len(X), step):
+                z = (X[start : start + step] - mean) / scale
+                total += np.square(np.square(z, out=z), out=z).sum(axis=0)
+    return np.where(variance > 0.0, np.maximum(total / X.shape[0], 1.0), 1.0)
+
+
 def without_rounding(
     mean: np.ndarray, variance: np.ndarray, dtype: np.dtype
 ) -> np.ndarray:

@@ -126,7 +126,8 @@ class Density:
         if self._background is None:
             return terms, torch.zeros_like(terms.distortion)
         nll, kl = self._background.expected_nll_and_kl(target)
-        # Units beyond those that it has are at the prior.
+        # Both have the unit that explains most first, so the KLs of the i-th of each
+        # are averaged; totals need no pairs. Units that it has not are at the prior.
         kl = F.pad(kl, (0, terms.kl.shape[1] - kl.shape[1]))
         others = RowTerms(nll, kl, torch.zeros_like(nll))
         share, _ = choice_of_model(terms.elbo, others.elbo, self._weight)

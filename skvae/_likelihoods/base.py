@@ -58,6 +58,11 @@ class LinearModel(HostState):
         """Encoder (k, D), log variances of the posterior (k,), decoder (D, k)."""
         raise NotImplementedError
 
+    @property
+    def left_out(self) -> float:
+        """What :meth:`maps` leave out of every active unit's eigenvalue."""
+        return 0.0
+
     def calibrate(self, target: Tensor, n_rows: int) -> None:
         """Make it hold for rows beyond these, of the ``n_rows`` that it was made of."""
         raise NotImplementedError
@@ -104,6 +109,9 @@ class Likelihood(nn.Module, ABC):
         Whether every feature has a noise of its own, so that none dwarfs the others.
     loss_exponent : int
         The power of ``scale`` that :meth:`loss` is in.
+    mean_is_affine : bool
+        Whether :meth:`mean` is ``scale * raw`` and a constant: changes of it then go
+        through the decoder's last map once, where they are otherwise decoded.
     """
 
     name: ClassVar[str] = ""
@@ -113,6 +121,7 @@ class Likelihood(nn.Module, ABC):
     has_own_scales: ClassVar[bool] = False
     _inverse_width: Tensor
     loss_exponent: ClassVar[int] = 0
+    mean_is_affine: ClassVar[bool] = False
 
     def __init__(self, n_features: int) -> None:
         super().__init__()

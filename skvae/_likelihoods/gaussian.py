@@ -52,6 +52,7 @@ class Gaussian(Likelihood):
     name = "gaussian"
     has_linear_model = True
     loss_exponent = 2
+    mean_is_affine = True
     running_noise: Tensor
 
     def __init__(self, n_features: int) -> None:

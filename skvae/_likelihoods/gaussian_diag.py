@@ -17,7 +17,7 @@ from .._utils.device import in_float64
 from .base import ExpectedNLL, LinearModel, draws
 from .linear_factors import LinearFactors
 from .quadratic import expected_squared_error
-from .standardised import NOISE_FLOOR, Standardised
+from .standardised import Standardised
 
 # Share that a step has in the running variances.
 MOMENTUM = 0.05
@@ -89,7 +89,7 @@ class GaussianDiag(Standardised):
     @torch.no_grad()
     def update_running_stats(self, loss: Tensor) -> None:
         assert self._mean_squares is not None
-        self.variance.lerp_(self._mean_squares, MOMENTUM).clamp_(NOISE_FLOOR)
+        self.variance.lerp_(self._mean_squares, MOMENTUM).clamp_(min=self.floor)
 
     # -- the fitted model --------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class GaussianDiag(Standardised):
             ratio = error / self.variance.expand_as(target)[batch.mask]
         else:
             ratio = error / self.variance
-        self.variance.mul_(ratio.mean()).clamp_(NOISE_FLOOR)
+        self.variance.mul_(ratio.mean()).clamp_(min=self.floor)
 
     def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
         """In closed form but for the embedding, as of one variance for all."""

@@ -85,6 +85,10 @@ class LinearGaussian(LinearModel):
     def n_active(self) -> int:
         return int((self.get_buffer("eigenvalues") > self.init_noise).sum())
 
+    @property
+    def left_out(self) -> float:
+        return self.init_noise
+
     def maps(
         self, dtype: torch.dtype = torch.float32, device: torch.device = _DEVICE
     ) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,14 +4,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._data.moments import column_kurtosis
 from .._linear.covariance import Covariance
 from .._linear.factor_analysis import FactorAnalysis, factor_analysis
+from .._nn.autoencoder import PRECISION
 from .._utils.host import HostState
 from .base import Affine, Likelihood
 from .linear_factors import LinearFactors
 
-# Least noise variance of a feature, as a share of its variance. A column that is 0 in
-# all rows but one would otherwise decide the mean score of the others.
+# Least noise variance of any feature, as a share of its variance.
 NOISE_FLOOR = 1e-3
 
 
@@ -20,16 +21,31 @@ class Standardised(Likelihood):
 
     A column that is constant in the training rows has the root of the mean variance of
     all for its scale: what it may be in other rows is not known.
+
+    The noise variance of a feature, as a share of its variance, has a floor: what n
+    rows cannot tell from 0. The variance of a column is known with the squared relative
+    error ``(kurtosis - 1) / n`` (Kendall & Stuart), which is 1 for a pixel that is lit
+    in one row: a network that learns that row by heart would be sure of the pixel, and
+    the next row where it is lit would decide the mean score of all. The floor is
+    ``kurtosis / n``, between 0.001 and 1.
+
+    Attributes
+    ----------
+    floor : tensor of shape (D,)
+        Least noise variances, in squared model units.
     """
 
     has_linear_model = True
     has_own_scales = True
+    floor: Tensor
 
     def __init__(self, n_features: int) -> None:
         super().__init__(n_features)
         self.units = HostState()
         self.units.hold("mean", np.zeros(n_features))
         self.units.hold("scales", np.ones(n_features))
+        floor = torch.full((n_features,), NOISE_FLOOR, dtype=PRECISION, device="cpu")
+        self.register_buffer("floor", floor)
         self._units_of: dict = {}
 
     def fit_inputs(
@@ -43,6 +59,10 @@ class Standardised(Likelihood):
         scales = np.sqrt(variance, where=variance > 0.0, out=np.full_like(mean, usual))
         self.units.hold("mean", np.asarray(mean, dtype=np.float64))
         self.units.hold("scales", scales)
+        if X is not None:
+            share = column_kurtosis(X, mean, variance) / X.shape[0]
+            floor = np.clip(np.where(variance > 0.0, share, 1.0), NOISE_FLOOR, 1.0)
+            self.floor.copy_(torch.from_numpy(floor))
 
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         mean, scales = self._units(x)
@@ -91,7 +111,7 @@ class Standardised(Likelihood):
             covariance.standardised(scales),
             covariance.variance / scales**2,
             min(n_units, max(1, covariance.n_rows - 1)),
-            NOISE_FLOOR,
+            self.floor.double().cpu().numpy(),
             random_state,
         )
 

@@ -25,14 +25,13 @@ from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .base import LinearModel, draws
 from .linear_factors import LinearFactors
-from .standardised import NOISE_FLOOR, Standardised
+from .standardised import Standardised
 
 # Share of the way to the maximum of likelihood that a step takes, and the longest step.
 MOMENTUM = 0.05
 LONGEST_STEP = 0.1
 # Degrees of freedom: variances exist, and beyond the most of them it is a Gaussian.
 LEAST, MOST, FIRST = 2.1, 1000.0, 8.0
-LOG_FLOOR = 0.5 * math.log(NOISE_FLOOR)
 # Halvings of the interval that a common factor of the scales is sought in.
 HALVINGS = 30
 
@@ -146,7 +145,7 @@ class StudentT(Standardised):
         of_scale = 2.0 * nu / (nu + 3.0)
         step = MOMENTUM * by_scale / of_scale
         self.log_scale.add_(step.clamp_(-LONGEST_STEP, LONGEST_STEP))
-        self.log_scale.clamp_(min=LOG_FLOOR)
+        self.log_scale.clamp_(min=0.5 * self.floor.log())
         step = MOMENTUM * by_dof / _dof_information(nu)
         self.log_dof.add_(step.clamp_(-LONGEST_STEP, LONGEST_STEP))
         self.log_dof.clamp_(math.log(LEAST), math.log(MOST))
@@ -178,14 +177,14 @@ class StudentT(Standardised):
                 parts = [part[batch.mask] for part in parts]
             larger = torch.stack([part.mean() for part in parts]).mean().item() > 1.0
             low, high = (middle, high) if larger else (low, middle)
-        self.log_scale.add_(low).clamp_(min=LOG_FLOOR)
+        self.log_scale.add_(low).clamp_(min=0.5 * self.floor.log())
 
     def start_from(self, model: LinearModel) -> None:
         assert isinstance(model, LinearFactors)
         variance = torch.from_numpy(model.noise_variances)
         self.log_dof.fill_(math.log(FIRST))
         self.log_scale.copy_(0.5 * torch.log(variance * (FIRST - 2.0) / FIRST))
-        self.log_scale.clamp_(min=LOG_FLOOR)
+        self.log_scale.clamp_(min=0.5 * self.floor.log())
 
     def calibrate_as(self, model: LinearModel) -> None:
         """With so many degrees of freedom it is the Gaussian."""

@@ -40,7 +40,7 @@ def factor_analysis(
     product: Callable[[np.ndarray], np.ndarray],
     variance: np.ndarray,
     n_components: int,
-    floor: float,
+    floor: float | np.ndarray,
     random_state: np.random.RandomState,
 ) -> FactorAnalysis:
     """Factor analysis from products with a covariance whose diagonal is ``variance``.
@@ -51,7 +51,7 @@ def factor_analysis(
         Multiplies columns (D, m) with the covariance.
     variance : ndarray of shape (D,)
     n_components : int
-    floor : float
+    floor : float or ndarray of shape (D,)
         Least noise variance.
     random_state : RandomState
         Of the subspace that the first turn begins at.

@@ -19,10 +19,14 @@ from .components import Components
 
 
 class LinearMap(NamedTuple):
-    """A linear autoencoder on centred rows: ``encode`` (k, n), ``decode`` (n, k)."""
+    """A linear autoencoder on centred rows: ``encode`` (k, n), ``decode`` (n, k).
+
+    ``variance`` (k,) is that of its codes over the rows that it was made of.
+    """
 
     encode: np.ndarray
     decode: np.ndarray
+    variance: np.ndarray
 
 
 class LinearVAE(NamedTuple):

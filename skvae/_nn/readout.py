@@ -9,7 +9,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch import Tensor
 
-from .._kernels.mixed import mixed_product
+from .._kernels.mixed import mixed_linear, mixed_product
 from .autoencoder import Decoder
 
 # Columns of a Gram matrix that are multiplied at once.
@@ -44,6 +44,10 @@ class Readout:
         if self._gram is None:
             return (u @ self._weight.to(u.dtype).T).square().sum(dim=1)
         return inner(u @ self._gram, u)
+
+    def product(self, u: Tensor) -> Tensor:
+        """A u of rows u (n, width): (n, n_outputs)."""
+        return mixed_linear(u, self._weight)
 
     def transposed_product(self, residual: Tensor) -> Tensor:
         """A' r of rows r (n, n_outputs): (n, width)."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .._data.dataset import TableDataset
+from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._linear.covariance import Covariance
 from .._linear.linear_vae import LinearMap
@@ -62,8 +63,9 @@ class Deterministic:
         n_units: int,
         random_state: np.random.RandomState,
     ) -> LinearMap:
-        _, vectors, _ = covariance.components(n_units, random_state, likelihood.scale)
-        return LinearMap(vectors, vectors.T)
+        scale = likelihood.scale
+        values, vectors, _ = covariance.components(n_units, random_state, scale)
+        return LinearMap(vectors, vectors.T, values)
 
     def n_active(self, pca_init: LinearMap) -> int:
         return len(pca_init.encode)
@@ -71,7 +73,7 @@ class Deterministic:
     def set_pca_init(self, state: FittedState, pca_init: LinearMap) -> None:
         encode, decode = (
             torch.as_tensor(part, dtype=torch.float32, device="cpu")
-            for part in pca_init
+            for part in (pca_init.encode, pca_init.decode)
         )
         state.network.set_linear_path(encode, decode)
 
@@ -87,6 +89,18 @@ class Deterministic:
     ) -> None:
         scale = state.likelihood.scale
         state.code_scale = np.full(state.network.latent_dim, scale)
+
+    def pca_spread(
+        self, state: FittedState, pca_init: LinearMap | None
+    ) -> Spread | None:
+        if pca_init is None:
+            return None
+        means = np.zeros(state.network.latent_dim)
+        means[: len(pca_init.variance)] = pca_init.variance
+        return Spread(means, np.zeros_like(means))
+
+    def left_out(self, state: FittedState) -> float:
+        return 0.0
 
     def _weights(self, likelihood: Likelihood) -> dict[str, float]:
         """In model units: the loss is divided by the square of the scale."""
@@ -123,6 +137,15 @@ class Sparse(Deterministic):
             n_features = criterion.likelihood.n_features
             threshold = threshold_of_weight(criterion.reg_weight, n_features)
         network.threshold.fill_(threshold)
+
+    def pca_spread(
+        self, state: FittedState, pca_init: LinearMap | None
+    ) -> Spread | None:
+        # A threshold makes other codes of it.
+        network = state.network
+        assert isinstance(network, ThresholdedAutoencoder)
+        known = network.threshold.item() == 0.0
+        return super().pca_spread(state, pca_init) if known else None
 
     def weight_in_units_of_X(self, n_features: int, scale: float) -> float:
         """The weight of the absolute code."""

@@ -23,6 +23,7 @@ from .early_stopping import BestEpoch
 from .fitted import Fitted
 from .net import EpochNet, build_net, cosine_schedule, net_options, train
 from .pca_init import PCAInit
+from .principal_units import look_at_units, note_explained, order_units
 from .settings import Settings
 from .skorch_parts import Callback
 from .split import next_split
@@ -80,7 +81,9 @@ def begin(
     bias = likelihood.init_output_bias(mean)
     if bias is not None:
         net.module_.set_output_bias(torch.as_tensor(bias))
-    return Fitted(net, FittedState(net.module_, net.criterion_))
+    state = FittedState(net.module_, net.criterion_)
+    state.total_variance = float(variance.sum())
+    return Fitted(net, state)
 
 
 def fit_rows(
@@ -117,11 +120,11 @@ def fit_rows(
         n_active = 0 if pca_init is None else strategy.n_active(pca_init)
         margin = init_margin(n_active, table.shape, len(train_index))
 
-    best = 0
+    best, carried = 0, None
     kept: list[float] = []
 
     def settle(best_epoch: int) -> None:
-        nonlocal pca_init, best, kept
+        nonlocal pca_init, best, kept, carried
         best = best_epoch
         if pca_init is not None:
             if valid is not None:
@@ -130,6 +133,13 @@ def fit_rows(
             if best_epoch == 0:
                 # The network did not help: leave the linear model of all rows behind.
                 strategy.set_pca_init(state, pca_init)
+        if best_epoch == 0 and previous is not None:
+            carried = look_at_units(
+                fit, table
+            )  # of the last fit, whose codes these are
+        else:
+            spread = None if best_epoch else strategy.pca_spread(state, pca_init)
+            carried = order_units(fit, table, spread)
         kept = state.learnt()
 
     patience_ended = train_epochs(net, rows, valid, settings, seeds, margin, settle)
@@ -137,13 +147,16 @@ def fit_rows(
         # A callback left other weights (skorch's Checkpoint can load its best): they
         # are neither the linear start nor an epoch that anyone could name.
         best = max(1, len(net.history))
+        carried = order_units(fit, table)
     state.record = record_of(fit, table.X, settings, best, patience_ended)
     if best == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         state.code_scale = previous.state.code_scale
-        return fit
-    held_out = rows if valid is None else valid
-    strategy.calibrate(state, rows, held_out, pca_init)
+    else:
+        held_out = rows if valid is None else valid
+        strategy.calibrate(state, rows, held_out, pca_init)
+    assert carried is not None
+    note_explained(fit, carried, X.shape[0], state.total_variance, strategy)
     return fit
 
 
@@ -173,6 +186,13 @@ def fitted_chunk(
         state.record = record_of(fit, table.X, settings, len(net.history), False)
         state.set_seeds(seeds.entropy, seeds.call + 1)
         strategy.calibrate(state, rows, None, pca_init)
+        # Units stay where they are: codes of one chunk are to mean what those of the
+        # last one did, and the optimiser's moments belong to their weights.
+        total = state.total_variance
+        if previous is not None:
+            total = float(column_moments(table.X)[1].sum())
+        carried = look_at_units(fit, table)
+        note_explained(fit, carried, len(table), total, strategy)
         yield fit
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .._evaluation.calibration import Codes
 from .._evaluation.evaluator import Density
+from .._evaluation.explained_variance import Explained
 from .._likelihoods.base import Likelihood, LinearModel
 from .._nn.autoencoder import VAE, Autoencoder
 from .._objectives.criterion import Criterion
@@ -66,6 +67,10 @@ class FittedState(nn.Module):
     record : Record
     codes : Codes or None
         What codes are worth, where a fit looked. Not kept with the state.
+    explained : Explained or None
+        What the units explain of the rows of the last call. Not kept with the state.
+    total_variance : float
+        Of the first call's rows, summed over features. Not kept with the state.
     """
 
     linear_model: LinearModel | None
@@ -82,6 +87,8 @@ class FittedState(nn.Module):
         self.set_seeds(0, 0)
         self.record = Record()
         self.codes: Codes | None = None
+        self.explained: Explained | None = None
+        self.total_variance = 0.0
 
     @property
     def likelihood(self) -> Likelihood:

@@ -5,6 +5,7 @@ from typing import Protocol
 import numpy as np
 
 from .._data.dataset import TableDataset
+from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._linear.covariance import Covariance
 from .._nn.autoencoder import Autoencoder
@@ -71,4 +72,16 @@ class TrainingStrategy(Protocol):
         """Measure what the trained network needs to be applied.
 
         ``pca_init`` is None where training went on from a fit.
+        """
+
+    def pca_spread(self, state: FittedState, pca_init) -> Spread | None:
+        """Spread of the codes of a network that is a :meth:`pca_init`, if it is known.
+
+        Over the rows that this was made of.
+        """
+
+    def left_out(self, state: FittedState) -> float:
+        """What a calibrated decoder leaves out of an active unit's eigenvalue.
+
+        In squared units of X: the noise variance at which it is the best one.
         """

@@ -14,6 +14,7 @@ from .._evaluation.calibration import (
     look_at_codes,
     some,
 )
+from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood, LinearModel
 from .._linear.covariance import Covariance
 from .._nn.autoencoder import VAE
@@ -121,6 +122,29 @@ class Variational:
         if held_out is not None:
             state.codes = look_at_codes(network, likelihood, rows)
         state.code_scale = gain_of_network(network, likelihood, rows)
+
+    def pca_spread(
+        self, state: FittedState, pca_init: LinearModel | None
+    ) -> Spread | None:
+        if pca_init is None:
+            return None
+        _, log_var, _ = pca_init.maps()
+        posteriors = np.ones(state.network.latent_dim)
+        posteriors[: len(log_var)] = log_var.double().exp().cpu().numpy()
+        # Posteriors of the best model add up to the prior.
+        return Spread(1.0 - posteriors, posteriors)
+
+    def left_out(self, state: FittedState) -> float:
+        likelihood, linear = state.likelihood, state.linear_model
+        if linear is not None and not state.is_background:
+            # It is the network still, and its noise is calibrated for other rows.
+            return linear.left_out * likelihood.scale**2
+        noise = likelihood.noise_in_units_of_X()
+        if noise is None:
+            return 0.0
+        if self.kld_weight is None:
+            return self.beta * noise
+        return noise * self.kld_weight / likelihood.calibrated_weight()
 
     def _scaled(self, likelihood: Likelihood) -> float | None:
         """The weight in model units."""
