@@ -345,7 +345,9 @@ class BaseAutoencoder(
             return self._decode(Z, self._covariates_of_codes(len(Z), under, size))
         return self._over_chunks(
             rows,
-            lambda batch: likelihood.mean(network(batch.inputs, batch.covariates)),
+            lambda batch: likelihood.mean(
+                network(batch.inputs, batch.covariates), batch.covariates
+            ),
         )
 
     @public

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._base import BaseAutoencoder
+from ._data.covariates import Covariates
 from ._data.dataset import Minibatch
 from ._data.rows import Rows
 from ._evaluation.evaluator import Evaluation
@@ -112,12 +113,16 @@ class Generative(BaseAutoencoder):
         given = self._covariates_of_codes(n_samples, conditions, size_factor)
         if not noisy:
             return self._decode(Z, given)
-        X = self._decode(Z, given, lambda raw: likelihood.sample(raw, generator))
+
+        def drawn(raw: Tensor, covariates: Covariates) -> Tensor:
+            return likelihood.sample(raw, generator, covariates)
+
+        X = self._decode(Z, given, drawn)
         if state.background is None:
             return X
         odd = generator.uniform(size=n_samples) < state.record.background_weight
-        drawn = state.background.sample(int(odd.sum()), generator)
-        X[odd] = likelihood.to_units_of_X(drawn).numpy()
+        others = state.background.sample(int(odd.sum()), generator)
+        X[odd] = likelihood.to_units_of_X(others).numpy()
         return X
 
     @public

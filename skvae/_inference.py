@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from ._data.conditions import encode_conditions, fit_conditions
-from ._data.covariates import RowCovariates
+from ._data.covariates import Covariates, RowCovariates
 from ._data.dataset import Minibatch, chunk_rows, stacked
 from ._data.rows import Rows
 from ._kernels.threads import threads_for
@@ -193,7 +193,7 @@ class Inference(BaseEstimator):
         self,
         Z: np.ndarray,
         given: RowCovariates,
-        outcome: Callable[[Tensor], Tensor] | None = None,
+        outcome: Callable[[Tensor, Covariates], Tensor] | None = None,
     ) -> np.ndarray:
         """Rows (n, n_features) of codes in units of the prior, in units of X.
 
@@ -205,8 +205,9 @@ class Inference(BaseEstimator):
 
         def rows_of(at: slice) -> np.ndarray:
             z = torch.as_tensor(Z[at], dtype=dtype, device=device)
-            raw = self.module_.decode(z, given.at(at).on(device, dtype))
-            return outcome(raw).cpu().numpy()
+            covariates = given.at(at).on(device, dtype)
+            raw = self.module_.decode(z, covariates)
+            return outcome(raw, covariates).cpu().numpy()
 
         with self._inference(len(Z)):
             chunks = gen_batches(len(Z), chunk_rows(self.n_features_in_))

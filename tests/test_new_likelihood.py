@@ -30,10 +30,10 @@ class Laplace(Likelihood):
         nats = (raw - target).abs() / self.b + torch.log(2.0 * self.b)
         return (nats if mask is None else nats * mask).sum(dim=1)
 
-    def mean(self, raw):
+    def mean(self, raw, covariates=None):
         return raw
 
-    def sample(self, raw, random_state):
+    def sample(self, raw, random_state, covariates=None):
         noise = random_state.laplace(scale=self.b.item(), size=tuple(raw.shape))
         return raw + torch.from_numpy(noise).to(raw)
 

@@ -245,11 +245,16 @@ class Likelihood(nn.Module, ABC):
         return 0.0
 
     @abstractmethod
-    def mean(self, raw: Tensor) -> Tensor:
+    def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         """E[x | z] in units of X, (n, D); ``raw`` may be overwritten."""
 
     @abstractmethod
-    def sample(self, raw: Tensor, random_state: np.random.RandomState) -> Tensor:
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
         """A draw from p(x | z) in units of X, (n, D); ``raw`` may be overwritten."""
 
     def deviance(self, raw: Tensor, target: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._linear.components import Components
 from .._linear.covariance import Covariance
@@ -112,10 +113,15 @@ class Gaussian(Likelihood):
         error = in_float64(residual.square().sum(dim=1))
         return gaussian_nll(error, self.noise_variance, n_observed)
 
-    def mean(self, raw: Tensor) -> Tensor:
+    def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         return raw.mul_(self.scale).add_(self._centre(raw))
 
-    def sample(self, raw: Tensor, random_state: np.random.RandomState) -> Tensor:
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
         noise = random_state.standard_normal(tuple(raw.shape))
         std = self.scale * math.sqrt(self.noise_variance)
         return self.mean(raw).add_(torch.from_numpy(noise).to(raw), alpha=std)

@@ -7,9 +7,11 @@ a floor.
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
@@ -49,7 +51,12 @@ class GaussianDiag(Standardised):
             nats *= mask
         return 0.5 * nats.sum(dim=1)
 
-    def sample(self, raw: Tensor, random_state) -> Tensor:
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
         noise = torch.from_numpy(random_state.standard_normal(tuple(raw.shape)))
         return self.mean(raw.add_(noise.to(raw) * self.variance.sqrt().to(raw)))
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._data.covariates import NONE, Covariates
 from .._data.moments import column_kurtosis
 from .._linear.covariance import Covariance
 from .._linear.factor_analysis import FactorAnalysis, factor_analysis
@@ -82,7 +83,7 @@ class Standardised(Likelihood):
     def log_det(self) -> float:
         return -float(np.log(self.units.array("scales")).sum())
 
-    def mean(self, raw: Tensor) -> Tensor:
+    def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         mean, scales = self._units(raw)
         return raw.mul_(scales).add_(mean)
 

@@ -17,9 +17,11 @@ Little & Taylor, 1989, section 4)
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
@@ -87,7 +89,12 @@ class StudentT(Standardised):
         of_code = self.nll_of_code(raw, target, mask)
         return of_code + self.nll_constant(target, mask)
 
-    def sample(self, raw: Tensor, random_state) -> Tensor:
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
         dof = self.log_dof.double().exp().cpu().numpy()
         noise = torch.from_numpy(random_state.standard_t(dof, tuple(raw.shape)))
         return self.mean(raw.add_(noise.to(raw) * self.log_scale.exp().to(raw)))

@@ -156,7 +156,7 @@ def fit_rows(
         held_out = rows if valid is None else valid
         strategy.calibrate(state, rows, held_out, pca_init)
     assert carried is not None
-    note_explained(fit, carried, X.shape[0], state.total_variance, strategy)
+    note_explained(fit, carried, len(table), state.total_variance, strategy)
     return fit
 
 
