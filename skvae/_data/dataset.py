@@ -7,7 +7,7 @@ is the likelihood's.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ CHUNK_ROWS = 2048
 
 class RowEncoder(Protocol):
     """What a dataset asks of a likelihood (see ``_likelihoods.base``)."""
+
+    inputs_are_rows: ClassVar[bool]
 
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor: ...
 
@@ -244,7 +246,7 @@ class TableDataset(Dataset):
         X, of_rows = self._source[index], self._of_rows.at(index)
         rows = SparseRows(X, mean, scale, partial(self._encoded, X))
         encoded = self.likelihood.encode_sparse(X, of_rows.size)
-        if encoded is X and not self._encodes_conditions:
+        if self.likelihood.inputs_are_rows and not self._encodes_conditions:
             return Minibatch(rows, rows, None, covariates)
         if self._encodes_conditions:
             parts = with_columns(encoded, mean, scale, of_rows.conditions)

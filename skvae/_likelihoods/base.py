@@ -107,6 +107,8 @@ class Likelihood(nn.Module, ABC):
         Whether :meth:`linear_model` gives one. Otherwise networks have no linear path.
     has_own_scales : bool
         Whether every feature has a noise of its own, so that none dwarfs the others.
+    inputs_are_rows : bool
+        Whether the encoder sees the target itself.
     loss_exponent : int
         The power of ``scale`` that :meth:`loss` is in.
     mean_is_affine : bool
@@ -119,6 +121,7 @@ class Likelihood(nn.Module, ABC):
     takes_size: ClassVar[bool] = False
     has_linear_model: ClassVar[bool] = False
     has_own_scales: ClassVar[bool] = False
+    inputs_are_rows: ClassVar[bool] = True
     _inverse_width: Tensor
     loss_exponent: ClassVar[int] = 0
     mean_is_affine: ClassVar[bool] = False

@@ -1,16 +1,33 @@
 """Likelihoods by the names that estimators call them."""
 
 from .base import Likelihood
+from .bernoulli import Bernoulli
+from .categorical import Categorical
 from .gaussian import Gaussian
 from .gaussian_diag import GaussianDiag
+from .multinomial import Multinomial
+from .negative_binomial import NegativeBinomial
+from .poisson import Poisson
 from .student_t import StudentT
+from .zinb import ZeroInflatedNegativeBinomial
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
-    likelihood.name: likelihood for likelihood in (Gaussian, GaussianDiag, StudentT)
+    likelihood.name: likelihood
+    for likelihood in (
+        Gaussian,
+        GaussianDiag,
+        StudentT,
+        Bernoulli,
+        Poisson,
+        NegativeBinomial,
+        ZeroInflatedNegativeBinomial,
+        Multinomial,
+        Categorical,
+    )
 }
 
 # What "auto" is where the weight of the KL is fitted, too.
-AUTO = "gaussian"
+AUTO = "gaussian_diag"
 
 
 def likelihood_named(name: str) -> type[Likelihood]:

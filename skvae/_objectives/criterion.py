@@ -86,6 +86,9 @@ class Criterion(nn.Module):
         """What early stopping minimises, in nats per row."""
         return self.likelihood.nats_of_loss(self.full_loss(terms).item())
 
+    def begin_validation(self) -> None:
+        """Take note that a pass over the held-out rows begins."""
+
     def elbo(self, terms: Tensor) -> float | None:
         """ELBO in nats per row of model units, at the best shared parameters."""
         return None
@@ -115,3 +118,14 @@ def antithetic_loss(
         raw = network.decode(z, batch.covariates)
         loss += 0.5 * likelihood.loss(raw, target, batch.mask)
     return loss
+
+
+def antithetic_nll(
+    likelihood: Likelihood, network, batch: Minibatch, posterior: Posterior, noise
+) -> Tensor:
+    """-ln p(x | z) of every row, (n,), mean over ``noise`` (n, k) and its mirror."""
+    nats = []
+    for draw in (noise, -noise):
+        raw = network.decode(draw_posterior(*posterior, draw), batch.covariates)
+        nats.append(likelihood.nll_of_code(raw, batch.target, batch.mask))
+    return 0.5 * (nats[0] + nats[1]) + likelihood.nll_constant(batch.target, batch.mask)

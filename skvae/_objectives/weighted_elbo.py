@@ -1,10 +1,12 @@
 """``likelihood's loss + kld_weight * KL``: what a variational autoencoder minimises."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from .._data.dataset import Minibatch
-from .._likelihoods.base import Likelihood
+from .._likelihoods.base import Likelihood, LinearModel
 from .._nn.autoencoder import VAE
 from .._nn.posterior import (
     Posterior,
@@ -12,7 +14,14 @@ from .._nn.posterior import (
     kl_per_row,
     kl_to_standard_normal,
 )
-from .criterion import Criterion, LossTerm, antithetic_loss, scalar
+from .._utils.device import in_float64
+from .criterion import (
+    Criterion,
+    LossTerm,
+    antithetic_loss,
+    antithetic_nll,
+    scalar,
+)
 from .schedules import Schedule, constant
 
 
@@ -51,6 +60,8 @@ class WeightedELBO(Criterion):
         self.beta = beta
         self.schedule = schedule
         self.free_bits = free_bits
+        self._rival: tuple[LinearModel, float] | None = None
+        self._row_objectives: list[Tensor] = []
         self.register_buffer("fixed_weight", scalar(kld_weight or 0.0))
         self.register_buffer("share", scalar(1.0), persistent=False)
 
@@ -98,8 +109,35 @@ class WeightedELBO(Criterion):
         """
         posterior = network.encode(batch.inputs)
         noise = torch.empty_like(posterior.mean).normal_(generator=generator)
-        loss = antithetic_loss(self.likelihood, network, batch, posterior, noise)
-        return self._with_kl(loss, posterior)
+        if self._rival is None:
+            loss = antithetic_loss(self.likelihood, network, batch, posterior, noise)
+            return self._with_kl(loss, posterior)
+        nll = antithetic_nll(self.likelihood, network, batch, posterior, noise)
+        self._note_rows(batch.target, nll, kl_per_row(*posterior))
+        return self._with_kl(nll.mean() / self.likelihood.n_features, posterior)
+
+    def _note_rows(self, target: Tensor, nll: Tensor, kl: Tensor) -> None:
+        """Note what rows cost in the mixture with the rival, nats."""
+        assert self._rival is not None
+        model, weight = self._rival
+        others_nll, others_kl = model.expected_nll_and_kl(target)
+        own = in_float64(nll) + self.beta * in_float64(kl)
+        others = others_nll + self.beta * others_kl.sum(dim=1)
+        self._row_objectives.append(
+            -torch.logaddexp(math.log1p(-weight) - own, math.log(weight) - others)
+        )
+
+    def compare_within(self, rival: LinearModel, weight: float) -> None:
+        """Compare epochs by the mixture with a linear model that will be scored.
+
+        Of a likelihood whose loss is its negative log-likelihood. A held-out row that
+        the network cannot explain, and the linear model can, would otherwise decide
+        which epoch is kept.
+        """
+        self._rival = rival, weight
+
+    def begin_validation(self) -> None:
+        self._row_objectives = []
 
     def _with_kl(self, loss: Tensor, posterior: Posterior) -> Tensor:
         kl = kl_per_row(*posterior).mean()
@@ -115,6 +153,8 @@ class WeightedELBO(Criterion):
         return terms[0] + self.full_weight * terms[-1]
 
     def objective(self, terms: Tensor) -> float:
+        if self._row_objectives:
+            return torch.cat(self._row_objectives).mean().item()
         if not self.fitted:
             return super().objective(terms)
         loss, penalty = terms[0].item(), terms[-1].item()
@@ -139,6 +179,7 @@ class WeightedELBO(Criterion):
         # A schedule of the user's may not pickle, and a fitted net has no use for it.
         self.schedule = constant
         self.share.fill_(1.0)
+        self._rival, self._row_objectives = None, []
 
     def recorded_weights(self) -> dict[str, float]:
         return {"kld_weight": self.weight.item() * self.likelihood.loss_unit}

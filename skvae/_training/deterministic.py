@@ -77,6 +77,9 @@ class Deterministic:
         )
         state.network.set_linear_path(encode, decode)
 
+    def compare_epochs(self, state: FittedState, pca_init: LinearMap) -> None:
+        pass
+
     def calibrate_pca_init(self, pca_init: LinearMap, rows: TableDataset) -> None:
         pass
 

@@ -113,6 +113,7 @@ def fit_rows(
         linear = PCAInit(table.X, state, settings, seeds)
         pca_init = linear.of(train_index)
         strategy.set_pca_init(state, pca_init)
+        strategy.compare_epochs(state, pca_init)
     rows = fit.rows(table, index=train_index)
     valid = fit.rows(table, index=valid_index) if len(valid_index) else None
     margin = settings.tol

@@ -241,6 +241,7 @@ class EpochNet(NeuralNet):
         """Losses on held-out rows, at the full weights."""
         self._set_training(False)
         generator = torch.Generator(self.device).manual_seed(_VALIDATION_SEED)
+        self.criterion_.begin_validation()
         terms = self._held_out_terms(rows, generator)
         return Validation(
             terms=terms.tolist(),

@@ -59,6 +59,9 @@ class TrainingStrategy(Protocol):
     def set_pca_init(self, state: FittedState, pca_init) -> None:
         """Put it into a network."""
 
+    def compare_epochs(self, state: FittedState, pca_init) -> None:
+        """Have epochs compared by what will be scored."""
+
     def calibrate_pca_init(self, pca_init, rows: TableDataset) -> None:
         """Make what was made of ``rows`` hold for others."""
 

@@ -93,6 +93,15 @@ class Variational:
         state.likelihood.start_from(pca_init)
         state.set_linear_model(pca_init)
 
+    def compare_epochs(self, state: FittedState, pca_init: LinearModel) -> None:
+        # One noise for all features is fitted anew to compare epochs, and so is what an
+        # odd row costs.
+        mixes = self.kld_weight is None and self.background_weight > 0.0
+        criterion = state.criterion
+        assert isinstance(criterion, WeightedELBO)
+        if mixes and state.likelihood.has_own_scales:
+            criterion.compare_within(pca_init, self.background_weight)
+
     def calibrate_pca_init(self, pca_init: LinearModel, rows: TableDataset) -> None:
         pca_init.calibrate(some(rows, CALIBRATION_ROWS).target, len(rows))
 

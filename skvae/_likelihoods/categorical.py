@@ -1,0 +1,196 @@
+"""One of K categories a column: ``-ln p(x | z)`` is minus the log-softmax at x.
+
+Columns have categories of their own number, 0 ... K - 1. The decoder gives a logit
+for each, and the derivative of ``-ln p`` by them is ``p - (1 at x)``.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from .._data.covariates import NONE, Covariates
+from .base import Likelihood
+
+# Categories of a column from which on they are no categories.
+MOST_CATEGORIES = 10_000
+
+
+class Categorical(Likelihood):
+    """Softmax over each column's categories; the encoder sees them one-hot.
+
+    Parameters
+    ----------
+    n_features : int
+    n_categories : sequence of int, (n_features,), optional
+        Of every column; by default 2.
+    """
+
+    name = "categorical"
+    is_discrete = True
+    has_own_scales = True
+    inputs_are_rows = False
+    starts: Tensor
+    owner: Tensor
+    frequencies: Tensor
+
+    def __init__(
+        self, n_features: int, n_categories: Sequence[int] | None = None
+    ) -> None:
+        super().__init__(n_features)
+        self.n_categories = [2] * n_features if n_categories is None else n_categories
+        sizes = torch.tensor(self.n_categories, device="cpu")
+        starts = torch.cumsum(sizes, 0) - sizes
+        owner = torch.repeat_interleave(torch.arange(n_features, device="cpu"), sizes)
+        self.register_buffer("starts", starts, persistent=False)
+        self.register_buffer("owner", owner, persistent=False)
+        shares = 1.0 / sizes.double().repeat_interleave(sizes)
+        self.register_buffer("frequencies", shares.to(torch.float32))
+
+    @classmethod
+    def of_rows(cls, X) -> Self:
+        likelihood = cls(X.shape[1])
+        likelihood._check_codes(X, None)
+        most = X.max(axis=0)
+        most = most.toarray().ravel() if sparse.issparse(most) else np.asarray(most)
+        return cls(X.shape[1], [int(m) + 1 for m in np.maximum(most, 1)])
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {**super().params, "n_categories": list(self.n_categories)}
+
+    @property
+    def n_inputs(self) -> int:
+        return int(sum(self.n_categories))
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_inputs
+
+    # -- data --------------------------------------------------------------------------
+
+    def check(self, X, feature_names=None) -> None:
+        self._check_codes(X, feature_names)
+        most = X.max(axis=0)
+        most = most.toarray().ravel() if sparse.issparse(most) else np.asarray(most)
+        unseen = np.flatnonzero(most >= np.array(self.n_categories))
+        if len(unseen):
+            j = int(unseen[0])
+            raise ValueError(
+                f"Column {_name(j, feature_names)} of X has the unseen category "
+                f"{most[j]:g}: the training rows had 0 to {self.n_categories[j] - 1}. "
+                "An OrdinalEncoder(handle_unknown='use_encoded_value', "
+                "unknown_value=...) in front can give unknown ones a code of the "
+                "training rows."
+            )
+
+    def _check_codes(self, X, feature_names) -> None:
+        values = X.data if sparse.issparse(X) else X
+        bad = (values < 0.0) | (values != np.floor(values)) | (values > MOST_CATEGORIES)
+        if not bad.any():
+            return
+        if sparse.issparse(X):
+            first = int(np.flatnonzero(bad)[0])
+            j, value = int(X.indices[first]), X.data[first]
+        else:
+            i, j = np.argwhere(bad)[0]
+            value = X[i, j]
+        raise ValueError(
+            f"Column {_name(j, feature_names)} of X has {value:g}, and "
+            "likelihood='categorical' is of codes 0, 1, ..., K - 1 of at most "
+            f"{MOST_CATEGORIES} categories: put a sklearn.preprocessing.OrdinalEncoder "
+            "in front, or use likelihood='gaussian_diag' for numbers."
+        )
+
+    def fit_inputs(
+        self,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        X=None,
+        size: np.ndarray | None = None,
+    ) -> None:
+        assert X is not None
+        counts = []
+        for j, n in enumerate(self.n_categories):
+            column = X[:, [j]].toarray() if sparse.issparse(X) else X[:, j]
+            counts.append(np.bincount(column.ravel().astype(np.int64), minlength=n))
+        # Half a row of each kind more (Jeffreys).
+        shares = [(c + 0.5) / (c.sum() + 0.5 * len(c)) for c in counts]
+        self.frequencies.copy_(torch.from_numpy(np.concatenate(shares)))
+
+    def _at(self, target: Tensor) -> Tensor:
+        """Where the category of every entry is among the outputs, (n, D)."""
+        return target.long() + self.starts
+
+    def encode_inputs(
+        self,
+        target: Tensor,
+        mask: Tensor | None = None,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
+        inputs = -self.frequencies.to(target.dtype).expand(len(target), -1)
+        ones = torch.ones_like(target)
+        return inputs.scatter_add(1, self._at(target), ones)
+
+    def input_affine(self) -> None:
+        return None
+
+    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+        return np.log(self.frequencies.double().cpu().numpy())
+
+    # -- the mass ----------------------------------------------------------------------
+
+    def log_p(self, raw: Tensor) -> Tensor:
+        """Log-softmax of every column's logits, (n, n_outputs)."""
+        n, owner = len(raw), self.owner.expand(len(raw), -1)
+        low = raw.new_full((n, self.n_features), -torch.inf)
+        largest = low.scatter_reduce(1, owner, raw.detach(), "amax")
+        above = raw - largest.gather(1, owner)
+        total = torch.zeros_like(low).scatter_add(1, owner, above.exp())
+        return above - total.log().gather(1, owner)
+
+    def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        nats = -self.log_p(raw).gather(1, self._at(target))
+        return (nats if mask is None else nats * mask).sum(dim=1)
+
+    def loss_and_grad(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if mask is not None:
+            return super().loss_and_grad(raw, target, mask)
+        log_p, at = self.log_p(raw), self._at(target)
+        loss = -log_p.gather(1, at).mean()
+        g = log_p.exp_()
+        g.scatter_add_(1, at, torch.full_like(target, -1.0))
+        return loss, g.div_(target.numel())
+
+    def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
+        """The most probable category of every column, (n, D): codes have no mean."""
+        parts = raw.split(list(self.n_categories), dim=1)
+        return torch.stack([part.argmax(dim=1) for part in parts], dim=1).to(raw)
+
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
+        # The largest of logits with Gumbel noise is a draw of the softmax.
+        noise = random_state.gumbel(size=tuple(raw.shape))
+        return self.mean(raw + torch.from_numpy(noise).to(raw))
+
+    def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
+        """``-2 ln p`` of every entry's category."""
+        return -2.0 * self.log_p(raw).gather(1, self._at(target))
+
+    def output_metric(self, raw: Tensor) -> Tensor:
+        """Fisher's, but for the sum of a column's changes."""
+        p = self.log_p(raw).exp_()
+        return p * (1.0 - p)
+
+
+def _name(column: int, feature_names) -> str:
+    return str(column) if feature_names is None else repr(str(feature_names[column]))

@@ -1,0 +1,181 @@
+"""Counts, whose rate is a size factor of the row times what the decoder says.
+
+The decoder gives logarithms of rates, to which the logarithm of the size has been added
+(``Decoder.sized``): with the size a row's sum, they are logarithms of expected shares.
+The encoder sees logarithms of normalised counts, ``ln(1 + x / size * usual size)``, in
+which zeros stay zeros.
+"""
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from .._data.covariates import NONE, SMALLEST_SIZE, Covariates
+from .._utils.host import HostState
+from .base import Affine, Likelihood
+
+# Logarithms of rates beyond which a rate is not followed: float32 ends at 88.
+LARGEST_LOG_RATE = 60.0
+# Counts that a column without any is taken to have had: its rate has a logarithm.
+UNSEEN = 0.5
+# Quantiles of the sizes of the training rows that samples draw from.
+N_QUANTILES = 101
+_LEVELS = np.linspace(0.0, 1.0, N_QUANTILES)
+
+
+class Counts(Likelihood):
+    """p(x | z) of counts, and how they are encoded.
+
+    Attributes
+    ----------
+    log_rates : ndarray of shape (D,)
+        Logarithm of the mean rate of every column, at a size of 1.
+    """
+
+    is_discrete = True
+    takes_size = True
+    has_own_scales = True
+    inputs_are_rows = False
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features)
+        self.units = HostState()
+        self.units.hold("log_rates", np.zeros(n_features))
+        self.units.hold("sizes", np.ones(N_QUANTILES))
+
+    # -- data --------------------------------------------------------------------------
+
+    def check(self, X, feature_names=None) -> None:
+        values = X.data if sparse.issparse(X) else X
+        if values.size == 0:
+            return
+        for wrong, what in ((np.less, "negative"), (_is_fraction, "not whole")):
+            bad = wrong(values, 0.0)
+            if bad.any():
+                self._refuse(X, bad, what, feature_names)
+
+    def _refuse(self, X, bad: np.ndarray, what: str, feature_names) -> None:
+        """Name the first value that is no count."""
+        if sparse.issparse(X):
+            first = int(np.flatnonzero(bad)[0])
+            column, value = int(X.indices[first]), X.data[first]
+        else:
+            row, column = np.argwhere(bad)[0]
+            value = X[row, column]
+        name = column if feature_names is None else repr(str(feature_names[column]))
+        raise ValueError(
+            f"Column {name} of X has {value:g}, which is {what}, and "
+            f"likelihood={self.name!r} is of counts: 0, 1, 2, ... Pass the counts as "
+            "they are, without normalising or scaling, or use likelihood="
+            "'gaussian_diag' for such numbers."
+        )
+
+    @property
+    def log_rates(self) -> np.ndarray:
+        return self.units.array("log_rates")
+
+    @property
+    def usual_size(self) -> float:
+        return float(self.units.get_buffer("sizes")[N_QUANTILES // 2])
+
+    def draw_sizes(self, n: int, random_state: np.random.RandomState) -> np.ndarray:
+        levels = random_state.uniform(size=n)
+        drawn = np.interp(levels, _LEVELS, self.units.array("sizes"))
+        return np.maximum(drawn, SMALLEST_SIZE)
+
+    def fit_inputs(
+        self,
+        mean: np.ndarray,
+        variance: np.ndarray,
+        X=None,
+        size: np.ndarray | None = None,
+    ) -> None:
+        assert X is not None
+        sizes = np.ones(X.shape[0]) if size is None else size
+        total = max(float(sizes.sum()), 1.0)
+        counts = np.maximum(mean * X.shape[0], UNSEEN)
+        self.units.hold("log_rates", np.log(counts / total))
+        quantiles = np.quantile(sizes, _LEVELS)
+        # Where most rows are empty, the median one has no size.
+        quantiles[N_QUANTILES // 2] = quantiles[N_QUANTILES // 2] or sizes.mean() or 1.0
+        self.units.hold("sizes", quantiles)
+        self._fit_noise(np.exp(self.log_rates), mean, variance, X, sizes)
+
+    def _fit_noise(self, rates: np.ndarray, mean, variance, X, size) -> None:
+        """Begin with shared parameters from moments of the columns."""
+
+    def encode_inputs(
+        self,
+        target: Tensor,
+        mask: Tensor | None = None,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
+        if covariates.log_size is None:
+            return torch.log1p(target)
+        relative = torch.exp(np.log(self.usual_size) - covariates.log_size)
+        return (target * relative.to(target.dtype)).log1p_()
+
+    def encode_sparse(self, X, size: np.ndarray | None):
+        values = X.data
+        if size is not None:
+            relative = self.usual_size / np.maximum(size, SMALLEST_SIZE)
+            values = values * np.repeat(relative, np.diff(X.indptr)).astype(X.dtype)
+        parts = (np.log1p(values), X.indices, X.indptr)
+        return type(X)(parts, shape=X.shape)
+
+    def input_affine(self) -> Affine:
+        return Affine(None, 1.0)
+
+    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+        return self.log_rates
+
+    # -- the mass ----------------------------------------------------------------------
+
+    def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
+        return raw.clamp_(max=LARGEST_LOG_RATE).exp_()
+
+    @abstractmethod
+    def nll_of_code(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor: ...
+
+    @abstractmethod
+    def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor: ...
+
+    def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        of_code = self.nll_of_code(raw, target, mask)
+        return of_code + self.nll_constant(target, mask)
+
+
+class Nonzeros:
+    """The entries of a minibatch (n, D) that are not 0: all that log-gammas are of.
+
+    ``values`` (m,) and where they are.
+    """
+
+    def __init__(self, target: Tensor, mask: Tensor | None = None) -> None:
+        kept = target if mask is None else target * mask
+        self.shape = target.shape
+        self.rows, self.columns = kept.nonzero(as_tuple=True)
+        self.values = kept[self.rows, self.columns]
+
+    def of(self, x: Tensor) -> Tensor:
+        """Entries (m,) of another table (n, D), or of its columns (D,)."""
+        if x.dim() == 1:
+            return x[self.columns]
+        return x[self.rows, self.columns]
+
+    def per_row(self, entries: Tensor) -> Tensor:
+        """Sums over the entries of every row, (n,)."""
+        return entries.new_zeros(self.shape[0]).index_add_(0, self.rows, entries)
+
+    def per_column(self, entries: Tensor) -> Tensor:
+        """Sums over the entries of every column, (D,)."""
+        return entries.new_zeros(self.shape[1]).index_add_(0, self.columns, entries)
+
+
+def _is_fraction(values: np.ndarray, _: float) -> np.ndarray:
+    return values != np.floor(values)

@@ -1,0 +1,81 @@
+"""Counts whose row total is given: words of a document, clicks of a visitor.
+
+``-ln p(x | z) = -sum_j x_j ln p_j - ln(N!) + sum_j ln(x_j!)``, p the softmax of what
+the decoder says and N the row's total, which the model does not explain. The derivative
+by raw is ``N p - x``.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._data.covariates import NONE, Covariates
+from .counts import Counts, Nonzeros
+
+
+class Multinomial(Counts):
+    """Multinomial(N, softmax(raw)): a size that is added to raw changes nothing."""
+
+    name = "multinomial"
+
+    def nll_of_code(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        if mask is not None:  # the counts that were seen, given their total
+            raw, target = raw.masked_fill(~mask, -torch.inf), target * mask
+        log_p = torch.log_softmax(raw, dim=1)
+        if mask is not None:
+            log_p = log_p.masked_fill(~mask, 0.0)
+        return -(target * log_p).sum(dim=1)
+
+    def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        counts = Nonzeros(target, mask)
+        total = (target if mask is None else target * mask).sum(dim=1)
+        of_counts = counts.per_row(torch.lgamma(counts.values.double() + 1.0))
+        constant = of_counts - torch.lgamma(total.double() + 1.0)
+        return constant.to(target.dtype)
+
+    def loss_and_grad(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if mask is not None:
+            return super().loss_and_grad(raw, target, mask)
+        log_p = torch.log_softmax(raw, dim=1)
+        total = target.sum(dim=1, keepdim=True)
+        nats = (self.nll_constant(target) - (target * log_p).sum(dim=1)).sum()
+        g = log_p.exp_().mul_(total).sub_(target)
+        return nats / target.numel(), g.div_(target.numel())
+
+    def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
+        p = torch.softmax(raw, dim=1)
+        if covariates.log_size is None:
+            return p
+        return p.mul_(covariates.log_size.exp().to(p))
+
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
+        p = torch.softmax(raw.double(), dim=1).cpu().numpy()
+        totals = np.ones(len(p), dtype=np.int64)
+        if covariates.log_size is not None:
+            sizes = covariates.log_size.double().exp().cpu().numpy().ravel()
+            totals = np.rint(sizes).astype(np.int64)
+        drawn = [
+            random_state.multinomial(n, row / row.sum())
+            for n, row in zip(totals, p, strict=True)
+        ]
+        return torch.from_numpy(np.stack(drawn)).to(raw)
+
+    def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
+        """``2 x ln(x / mean)`` of every element: rows of them add up to a deviance."""
+        log_p = torch.log_softmax(raw, dim=1)
+        total = target.sum(dim=1, keepdim=True)
+        log_mean = log_p + torch.log(total.clamp(min=1e-30))
+        return 2.0 * (torch.xlogy(target, target) - target * log_mean)
+
+    def output_metric(self, raw: Tensor) -> Tensor:
+        """Fisher's of a row with the usual total, but for the sum of its changes."""
+        return torch.softmax(raw, dim=1).mul_(self.usual_size)

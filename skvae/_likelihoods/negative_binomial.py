@@ -1,0 +1,131 @@
+"""Negative binomial counts: Poisson counts whose rate is gamma distributed.
+
+With the mean mu and r, the inverse dispersion of the feature, the variance is
+``mu + mu^2 / r``, and with ``t = ln(mu / r)``
+
+    -ln p(x | z) = r softplus(t) + x softplus(-t) + ln G(r) - ln G(x + r) + ln(x!),
+
+G the gamma function. No term cancels with another. With s = sigmoid(t), the derivatives
+are, by ``ln mu``, ``s (r + x) - x``, and by ``ln r``
+
+    r softplus(t) - (s (r + x) - x) + r (psi(r) - psi(x + r)),
+
+and log-gammas and digammas are 0 where x is.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .._data.covariates import NONE, Covariates
+from .._nn.autoencoder import PRECISION
+from .counts import Counts, Nonzeros
+from .poisson import LARGEST_MEAN
+
+# Inverse dispersions: below, all counts would be in one row; above, it is Poisson.
+LEAST_LOG_R, MOST_LOG_R = -9.0, 14.0
+# How many times as far as a weight an inverse dispersion goes in a step.
+PACE = 5.0
+
+
+class NegativeBinomial(Counts):
+    """NB with the mean exp(raw), and one inverse dispersion a feature.
+
+    Attributes
+    ----------
+    theta : parameter of shape (D,)
+        ``ln r / PACE``: trained with the weights.
+    """
+
+    name = "negative_binomial"
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__(n_features)
+        zeros = torch.zeros(n_features, dtype=PRECISION, device="cpu")
+        self.theta = nn.Parameter(zeros)
+
+    @property
+    def log_r(self) -> Tensor:
+        """Logarithm of the inverse dispersions, (D,)."""
+        return (PACE * self.theta).clamp(LEAST_LOG_R, MOST_LOG_R)
+
+    def _fit_noise(self, rates: np.ndarray, mean, variance, X, size) -> None:
+        """By moments: ``sum (x - s m)^2 - s m = m^2 sum s^2 / r``."""
+        squares = X.shape[0] * (variance + mean**2)
+        crossed = np.asarray(X.T @ size).ravel()
+        about = squares - 2.0 * rates * crossed + rates**2 * (size**2).sum()
+        excess = about - rates * size.sum()
+        with np.errstate(divide="ignore"):
+            r = rates**2 * (size**2).sum() / np.maximum(excess, 0.0)
+        # What a code explains is no dispersion: begin below it.
+        log_r = np.log(np.clip(2.0 * r, 1e-2, 1e3))
+        with torch.no_grad():
+            self.theta.copy_(torch.from_numpy(log_r / PACE))
+
+    def nll_of_code(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        log_r = self.log_r.to(target.dtype)
+        t = raw - log_r
+        nats = log_r.exp() * F.softplus(t) + target * F.softplus(-t)
+        return (nats if mask is None else nats * mask).sum(dim=1)
+
+    def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
+        counts = Nonzeros(target, mask)
+        return counts.per_row(self._log_choices(counts).to(target.dtype))
+
+    def _log_choices(self, counts: Nonzeros) -> Tensor:
+        """``ln G(r) - ln G(x + r) + ln(x!)`` of counts, in float64: it cancels."""
+        x, r = counts.values.double(), counts.of(self.log_r).double().exp()
+        return torch.lgamma(r) - torch.lgamma(x + r) + torch.lgamma(x + 1.0)
+
+    @torch.no_grad()
+    def loss_and_grad(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        log_r = self.log_r
+        r, counts = log_r.exp(), Nonzeros(target, mask)
+        t = raw.sub_(log_r)
+        softplus, share = F.softplus(t), torch.sigmoid(t)
+        if mask is not None:
+            softplus, share = softplus * mask, share * mask
+        n_observed: int | Tensor = target.numel() if mask is None else mask.sum()
+        with_zeros = r * softplus.sum(dim=0)
+        of_counts = counts.values * F.softplus(-counts.of(t))
+        nats = with_zeros.sum() + of_counts.sum() + self._log_choices(counts).sum()
+        # s (r + x) - x
+        g = torch.addcmul(share * r, share, target)
+        g = g.sub_(target if mask is None else target * mask).div_(n_observed)
+        r_of = counts.of(r)
+        psi = torch.digamma(r_of) - torch.digamma(counts.values + r_of)
+        by_log_r = (with_zeros + r * counts.per_column(psi)) / n_observed
+        inside = (log_r > LEAST_LOG_R) & (log_r < MOST_LOG_R)
+        assert self.theta.grad is not None
+        torch.mul(by_log_r - g.sum(dim=0), PACE * inside, out=self.theta.grad)
+        return (nats / n_observed).to(raw.dtype), g
+
+    def sample(
+        self,
+        raw: Tensor,
+        random_state: np.random.RandomState,
+        covariates: Covariates = NONE,
+    ) -> Tensor:
+        mean = self.mean(raw).double().cpu().numpy()
+        r = self.log_r.detach().double().exp().cpu().numpy()
+        rates = random_state.gamma(np.broadcast_to(r, mean.shape)) * mean / r
+        drawn = random_state.poisson(np.minimum(rates, LARGEST_MEAN))
+        return torch.from_numpy(drawn).to(raw)
+
+    def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
+        """Unit deviance of every element: twice the nats above the best mean."""
+        log_r = self.log_r.detach().to(target.dtype)
+        r, t = log_r.exp(), raw - log_r
+        nats = r * F.softplus(t) + target * F.softplus(-t)
+        best = r * torch.log1p(target / r) + torch.special.xlog1py(target, r / target)
+        return 2.0 * (nats - best.nan_to_num_(0.0)).clamp_(min=0.0)
+
+    def output_metric(self, raw: Tensor) -> Tensor:
+        """Fisher's, ``mu r / (mu + r)``: codes are in units of the counts' spread."""
+        log_r = self.log_r.detach().to(raw.dtype)
+        return log_r.exp() * torch.sigmoid(raw - log_r)
