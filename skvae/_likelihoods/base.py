@@ -383,11 +383,8 @@ class Likelihood(nn.Module, ABC):
             constant = self.nll_constant(batch.target, batch.mask)
             # In float32, whatever the rows are in: a row's nats have seven digits then,
             # and the cubature four.
-            target, mask, covariates = (
-                batch.target.float(),
-                batch.mask,
-                batch.covariates,
-            )
+            target, mask = batch.target.float(), batch.mask
+            covariates = batch.covariates.to(torch.float32)
             posterior = Posterior(*(part.float() for part in posterior))
             total: Tensor | float = 0.0
             for z in draws(posterior, points.float()):
