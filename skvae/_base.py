@@ -380,6 +380,10 @@ class BaseAutoencoder(
         """
         check_is_fitted(self)
         rows = self._rows(X, conditions, size_factor)
+        return self._errors(rows, per_feature=per_feature)
+
+    def _errors(self, rows: Rows, *, per_feature: bool) -> np.ndarray:
+        """The same of validated rows."""
         network, likelihood = self.module_, self._likelihood_
 
         def errors(batch: Minibatch) -> Tensor:

@@ -90,6 +90,11 @@ class Inference(BaseEstimator):
         if reset:
             self._conditions = [] if conditions is None else fit_conditions(conditions)
             self._sizes = self._kind_of_sizes(size_factor)
+        elif self._kind_of_sizes(size_factor) != self._sizes:
+            raise ValueError(
+                f"size_factor changed since the last fit, which had {self._sizes!r}; "
+                "clone the estimator, or fit with warm_start=False."
+            )
         return Rows(X, self._covariates(X, conditions, size_factor))
 
     def _kind_of_sizes(self, size_factor) -> str | None:

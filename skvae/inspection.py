@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.validation import check_is_fitted
 
+from ._data.moments import column_moments
 from ._evaluation.advice import advise
 from ._evaluation.information import (
     COMPARED_ROWS,
@@ -27,15 +28,10 @@ from ._evaluation.information import (
 )
 from ._evaluation.verdicts import Measured, guide_verdict, judge
 from ._kernels.surroundings import public
+from ._likelihoods.registry import LIKELIHOODS
+from ._likelihoods.standardised import Standardised
 from ._linear.baseline import cross_fitted_likelihood
-from ._linear.spectrum import (
-    active_by_theory,
-    noise_grid,
-    noise_of_weight,
-    rate_by_theory,
-    spectrum,
-    weight_of_noise,
-)
+from ._linear.spectrum import Spectrum, noise_grid, spectrum, weight_of_noise
 from ._utils.device import inference_dtype
 from ._utils.optional import optional_import
 from ._utils.validation import canonical, float_dtypes, from_torch
@@ -43,18 +39,24 @@ from .metrics import _vae
 
 __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
 
+# Betas to search where no theory says more.
+LEAST_BETA, MOST_BETA = 0.125, 8.0
+
 
 @validate_params(
     {
         "X": "no_validation",  # check_array does it
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
         "n": [Interval(Integral, 1, None, closed="left")],
+        "likelihood": [StrOptions(set(LIKELIHOODS))],
         "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
 @public
-def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
+def suggest_kld_weights(
+    X, latent_dim, n=4, *, likelihood="gaussian", random_state=None
+) -> np.ndarray:
     """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
 
     With D features, a linear VAE has as many active units as there are eigenvalues
@@ -63,6 +65,11 @@ def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
     beginning at an eighth of the weight that is maximum likelihood for PCA, since a
     non-linear decoder leaves less noise; the numbers of the other half fall
     geometrically to one, with every weight in the middle of a gap between eigenvalues.
+
+    With a noise a feature ("gaussian_diag", "student_t") the same holds of the
+    eigenvalues of factor analysis, in units of its noise, and ``kld_weight *
+    n_features``, which is beta. Discrete likelihoods have no such theory: their grid
+    is beta from 1/8 to 8, around maximum likelihood.
 
     Pass X as the model will see it: scaled, if a scaler stands in front.
 
@@ -75,6 +82,9 @@ def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
         Number of latent units of the model.
     n : int, default=4
         Number of weights. One alone is the first of the longer grids.
+    likelihood : str, default="gaussian"
+        That of the model, by its name. A search over ``kld_weight`` has "gaussian" by
+        default.
     random_state : int, RandomState instance or None, default=None
         Seed of the randomised decomposition of wide tables and of the subset of rows of
         large ones.
@@ -82,8 +92,8 @@ def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
     Returns
     -------
     weights : ndarray of shape (n,)
-        float64, ascending, in squared units of X per nat. Where eigenvalues are equal,
-        no weight tells their units apart.
+        float64, ascending, in squared units of X per nat with "gaussian", and else
+        without a unit. Where eigenvalues are equal, no weight tells their units apart.
 
     Raises
     ------
@@ -113,13 +123,31 @@ def suggest_kld_weights(X, latent_dim, n=4, *, random_state=None) -> np.ndarray:
         input_name="X",
     )
     X = canonical(X)
+    kind = LIKELIHOODS[likelihood]
+    if kind.is_discrete:
+        return (
+            np.geomspace(LEAST_BETA, MOST_BETA if n > 1 else LEAST_BETA, n) / X.shape[1]
+        )
     seed = np.random.RandomState() if random_state is None else random_state
     # One more than there are units: the gap below the last.
     rows = spectrum(X, int(latent_dim) + 1, check_random_state(seed))
     if rows.total_variance == 0.0:
         raise ValueError("X is constant: no weight leaves a unit anything to say.")
+    if kind.has_own_scales:
+        values = _factor_values(kind(X.shape[1]), X, int(latent_dim) + 1)
+        # In units of the noise: what no unit explains has the variance 1.
+        total = float(values.sum()) + X.shape[1] - len(values)
+        rows = Spectrum(values, total, X.shape[1])
+        return noise_grid(rows, int(latent_dim), int(n)) / X.shape[1]
     grid = noise_grid(rows, int(latent_dim), int(n))
     return np.array([weight_of_noise(noise, X.shape[1]) for noise in grid])
+
+
+def _factor_values(likelihood: Standardised, X, n_units: int) -> np.ndarray:
+    """Eigenvalues of factor analysis in units of its noise, those that stand out."""
+    likelihood.fit_inputs(*column_moments(X), X)
+    values = likelihood.factors(X, n_units).values
+    return values[values > 1.0] if (values > 1.0).any() else values[:1]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -152,7 +180,9 @@ class Diagnosis:
         ``rate = sum of kl_per_unit + kl_of_choice``.
     squared_error : float
         Mean squared error of the network's reconstruction of a posterior draw, per
-        element of X, in squared units of X.
+        element of X, in squared units of X. With another likelihood than "gaussian",
+        what ``reconstruction_error`` gives: of the posterior's mean, and of discrete
+        ones the deviance.
     active_units : int
         Units whose posterior mean, in the network, has a variance above 0.01 over rows.
     mutual_information : float
@@ -169,9 +199,12 @@ class Diagnosis:
     kld_weight : float
         ``kld_weight_`` of the model, in squared units of X per nat.
     noise_variance : float
-        ``noise_variance_`` of the model, in squared units of X.
+        ``noise_variance_`` of the model, in squared units of X, the mean over features
+        where each has its own; NaN of a discrete likelihood.
     expected_elbo : float
-        ELBO of these rows in probabilistic PCA with as many units, nats per row. Fitted
+        ELBO of these rows in the linear model of the likelihood with as many units,
+        nats per row: probabilistic PCA, or factor analysis where every feature has a
+        noise of its own. Of a discrete likelihood, in its model with no code. Fitted
         to the training rows, where fitting began at it (``linear_path="pca"``);
         otherwise to these rows, each fifth of them scored by a model of the others, of
         at most half as many units as features, which is no comparison where they are of
@@ -179,8 +212,8 @@ class Diagnosis:
         fit.
     expected_rate : float
         Rate of the optimal linear model of these rows at this weight, nats per row;
-        infinite at a weight of 0.
-    expected_active_units : int
+        infinite at a weight of 0; NaN where the likelihood has no linear theory.
+    expected_active_units : int or None
         Its number of active units.
     guide : str
         What fixed bounds would say, whatever the data: a KL under 1 nat is collapsed,
@@ -206,7 +239,7 @@ class Diagnosis:
     noise_variance: float
     expected_elbo: float
     expected_rate: float
-    expected_active_units: int
+    expected_active_units: int | None
     guide: str
 
     def to_frame(self):
@@ -361,27 +394,24 @@ def diagnose(estimator, X) -> Diagnosis:
     rows = estimator._rows(X, min_rows=2)
     n_features = rows.shape[1]
     found = _measured(estimator, rows)
-    theory = spectrum(rows.X, found["latent_dim"], np.random.RandomState(0))
-    noise = noise_of_weight(found["kld_weight"], n_features)
-    expected_active = active_by_theory(theory.eigenvalues, noise)
-    expected_rate = rate_by_theory(theory.eigenvalues, noise)
     likelihood = estimator._fitted.state.likelihood
+    theory = likelihood.theory(rows.X, found["latent_dim"], found["kld_weight"])
     row_elbo, linear = found.pop("row_elbo"), _linear_likelihood(estimator, rows)
     gain = row_elbo - linear
     measured = Measured(
         **{key: found[key] for key in ("active_units", "latent_dim", "rate", "beta")},
         n_features=n_features,
         shuffle_loss=found["shuffle_loss"],
-        expected_rate=expected_rate,
-        noise_share=found["noise_variance"] / likelihood.scale**2,
+        expected_rate=theory.rate,
+        noise_share=likelihood.noise_share(),
         weakest_kl=float(found["kl_per_unit"].min()),
         balanced_weight=likelihood.calibrated_weight(),
         gain=float(gain.mean()),
         gain_error=float(gain.std() / math.sqrt(len(gain))),
+        baseline=likelihood.baseline,
     )
-    largest = theory.eigenvalues.max(initial=0.0)
-    training = estimator._training(weight_of_noise(largest, n_features))
-    verdict = judge(measured, training, expected_active)
+    training = estimator._training(theory.first_weight)
+    verdict = judge(measured, training, theory.n_active)
     return Diagnosis(
         **found,
         verdict=verdict,
@@ -389,18 +419,25 @@ def diagnose(estimator, X) -> Diagnosis:
         n_rows=rows.shape[0],
         n_features=n_features,
         expected_elbo=float(linear.mean()),
-        expected_rate=expected_rate,
-        expected_active_units=expected_active,
+        expected_rate=theory.rate,
+        expected_active_units=theory.n_active,
         guide=guide_verdict(found["rate"]),
     )
 
 
 def _linear_likelihood(estimator, rows) -> np.ndarray:
-    """ln p of every row in the linear model, nats; NaN where there is none to fit."""
+    """ln p of every row in the linear model, nats; NaN where there is none to fit.
+
+    Of a likelihood without one, in the model with no code.
+    """
     state = estimator._fitted.state
+    if state.likelihood.no_code() is not None:
+        return estimator._over_chunks(rows, state.without_code())
     if state.linear_model is not None:
         units = state.likelihood.input_affine()
         return state.linear_model.log_likelihood(rows.X, units)
+    if state.likelihood.has_own_scales:
+        return np.full(rows.shape[0], np.nan)
     found = cross_fitted_likelihood(rows.X, estimator.module_.latent_dim)
     return np.full(rows.shape[0], np.nan) if found is None else found
 
@@ -425,14 +462,22 @@ def _measured(estimator, rows) -> dict[str, Any]:
         "distortion": float(evaluation.distortion.mean()),
         "kl_per_unit": kl,
         "kl_of_choice": float(evaluation.choice.mean()),
-        "squared_error": likelihood.loss_of_nats(nll) * likelihood.loss_unit,
+        "squared_error": _squared_error(estimator, rows, nll),
         "active_units": evaluation.active_units,
         "mutual_information": mutual_information(*posteriors),
         "shuffle_loss": _shuffle_loss(estimator, rows),
         "beta": float(estimator.beta_),
         "kld_weight": float(estimator.kld_weight_),
-        "noise_variance": float(getattr(estimator, "noise_variance_", math.nan)),
+        "noise_variance": float(np.mean(getattr(estimator, "noise_variance_", np.nan))),
     }
+
+
+def _squared_error(estimator, rows, nll: float) -> float:
+    """Per element; where it does not follow from the nats, of means, by deviance."""
+    likelihood = estimator._fitted.state.likelihood
+    if likelihood.loss_exponent == 2:
+        return likelihood.loss_of_nats(nll) * likelihood.loss_unit
+    return float(estimator._errors(rows, per_feature=False).mean())
 
 
 def _shuffle_loss(estimator, rows) -> float:

@@ -77,6 +77,20 @@ def _vae(estimator, X) -> tuple[VAETransformer, object]:
     return estimator, X
 
 
+def _refuse_mix(estimator: VAETransformer) -> None:
+    """Refuse a candidate of a search over densities and probabilities."""
+    is_discrete = estimator._likelihood_.is_discrete
+    if is_discrete == getattr(estimator, "_cloned_is_discrete", is_discrete):
+        return
+    kinds = ("a density", "a probability mass")
+    raise ValueError(
+        f"likelihood={estimator.likelihood_!r} is {kinds[is_discrete]}, and the "
+        f"estimator that was cloned for it is {kinds[not is_discrete]}: their scores do "
+        "not compare. Search over likelihoods of one kind, and give the estimator that "
+        "is searched one of them."
+    )
+
+
 def elbo_scorer(estimator, X, y=None) -> float:
     """Mean held-out evidence lower bound, in nats per row.
 
@@ -93,8 +107,16 @@ def elbo_scorer(estimator, X, y=None) -> float:
     -------
     score : float
         Nats per row.
+
+    Raises
+    ------
+    ValueError
+        If a search mixes likelihoods of numbers, which are densities, with those of
+        counts, bits or categories, which are probabilities: their scores do not
+        compare.
     """
     estimator, X = _vae(estimator, X)
+    _refuse_mix(estimator)
     return estimator.score(X)
 
 
@@ -121,6 +143,7 @@ def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
     if n_samples < 1:
         raise ValueError(f"n_samples={n_samples!r} must be a positive integer.")
     estimator, X = _vae(estimator, X)
+    _refuse_mix(estimator)
     return float(estimator._importance_weighted_bound(X, int(n_samples)).mean())
 
 

@@ -31,11 +31,14 @@ class VAETransformer(Generative):
     ``mean over elements of (x - xhat)^2 + kld_weight * (KL summed over units)``,
 
     averaged over rows [1]_, [2]_. With D features and a decoder variance s2 that is a
-    beta-VAE with ``beta = kld_weight * D / (2 * s2)``; ``kld_weight="auto"`` fits s2,
-    which is ``beta = 1``, maximum likelihood [3]_.
+    beta-VAE with ``beta = kld_weight * D / (2 * s2)``. With ``kld_weight="auto"`` the
+    noise is fitted, one variance a feature, and the loss is the negative evidence lower
+    bound: ``beta = 1``, maximum likelihood [3]_. Counts, bits and categories have
+    likelihoods of their own.
 
-    Beside the network runs a linear path that starts as probabilistic PCA [4]_. Epoch 0
-    scores what PCA scores, and the best epoch on held-out rows is kept.
+    Beside the network runs a linear path that starts as the likelihood's linear model,
+    factor analysis or probabilistic PCA [4]_. Epoch 0 scores what that scores, and the
+    best epoch on held-out rows is kept.
 
     Parameters
     ----------
@@ -43,10 +46,13 @@ class VAETransformer(Generative):
         Number of latent units. More than the features or the data need stay inactive.
     %(network)s
     kld_weight : float or "auto", default="auto"
-        Weight of the KL term, in squared units of X per nat. Larger: fewer and coarser
-        units. If the KL is near 0 (posterior collapse), **lower** it; if the KL is very
-        large the model is almost a plain autoencoder: raise it. "auto" fits the noise
-        variance: ``beta`` times the weight that is maximum likelihood.
+        Weight of the KL term. Larger: fewer and coarser units. If the KL is near 0
+        (posterior collapse), **lower** it; if the KL is very large the model is almost
+        a plain autoencoder: raise it. With "gaussian" it weighs against the squared
+        error, and is in squared units of X per nat; with any other likelihood against
+        the mean over elements of the negative log-likelihood in nats, so that
+        ``beta = kld_weight * n_features``. "auto" is ``beta`` times the weight that is
+        maximum likelihood.
     beta : float, default=1.0
         What the weight that ``kld_weight="auto"`` fits is multiplied with: the same
         trade on every table, where ``kld_weight`` is in the units of one. 1 is maximum
@@ -65,14 +71,35 @@ class VAETransformer(Generative):
     free_bits : float, default=0.0
         Nats of every unit's KL, averaged over a minibatch, that cost nothing [6]_; a
         cure for collapse. They change what is trained, not what is scored.
+    likelihood : str, default="auto"
+        What p(x | z) is, independent over features. "auto" is "gaussian_diag" where
+        ``kld_weight`` is "auto", and "gaussian", the squared error, where it is a
+        number; ``likelihood_`` says which it was.
+
+        - "gaussian": one variance for all features, in the units of X.
+        - "gaussian_diag": one variance a feature, and columns standardised inside.
+        - "student_t": one scale and one number of degrees of freedom a feature. A much
+          higher density where columns have heavy tails or values that repeat, at a cost
+          in codes where most entries are 0.
+        - "bernoulli": bits, or pixels from 0 to 1.
+        - "poisson", "negative_binomial", "zinb" (with zero inflation): counts, sparse
+          or dense, as they are, with a ``size_factor``.
+        - "multinomial": counts whose row totals are given, as of words.
+        - "categorical": codes 0, 1, ..., K - 1 of categories in every column.
+    size_factor : {"row_sum"} or None, default="row_sum"
+        What the rate of a row of counts is multiplied with: its sum, nothing, or what
+        ``fit`` is given for every row.
+    encode_conditions : bool, default=False
+        Whether the encoder is given the conditions of ``fit``, as the decoder is.
     linear_path : {"pca", None}, default="pca"
         A linear map beside the encoder and the decoder, started as the closed-form
-        optimum of the linear VAE; None is the plain network.
+        optimum of the linear VAE, where the likelihood has one (the continuous ones);
+        None is the plain network.
     background_weight : float, default=0.01
         Prior probability, in [0, 1), that a row is not one of the network's but of the
         linear model that fitting began at: a second component of the density that is
-        scored, which bounds what a single odd row can cost. 0 is none. Nothing in
-        training depends on it.
+        scored, which bounds what a single odd row can cost. 0 is none. Of training,
+        only which epoch is kept depends on it, and only with a noise a feature.
     whiten : bool, default=False
         Whether codes are in the units of the prior, where every active unit has a
         variance near 1. By default each unit is multiplied by its gain (how far the
@@ -89,19 +116,24 @@ class VAETransformer(Generative):
         The fitted module, with ``encode``, ``decode`` and ``forward``. It works on
         ``(X - mean_) / scale_``.
     history_ : list of dict
-        One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, in
-        squared units of X), ``train_kl_loss`` (nats per row), ``valid_elbo`` (nats per
-        row), ``kld_weight`` (that of the last step), ``epoch_time`` (seconds); with
-        early stopping the losses also for ``valid_``, ``valid_loss`` at the full
+        One row an epoch: ``train_loss``, ``train_recon_loss`` (mean over elements, of
+        squared errors in squared units of X, or of nats), ``train_kl_loss`` (nats per
+        row), ``valid_elbo`` (nats per row), ``kld_weight`` (that of the last step),
+        ``epoch_time`` (seconds); with early stopping the losses also for ``valid_``,
+        ``valid_loss`` at the full
         weight; with free bits ``train_free_bits_loss``, the KL that is paid for.
     kld_weight_ : float
         Weight of the KL term, as given or as fitted.
     beta_ : float
-        ``kld_weight_ * n_features / (2 * noise_variance_)``.
-    noise_variance_ : float
-        Variance of the calibrated decoder, in squared units of X: the mean squared
-        error of a posterior draw on the held-out rows, or on the training rows without
-        early stopping.
+        Of the evidence lower bound that ``kld_weight_`` stands for: that times
+        ``n_features``, and with "gaussian" over ``2 * noise_variance_``.
+    likelihood_ : str
+        The likelihood: as given, or as "auto" chose it.
+    noise_variance_ : float or ndarray of shape (n_features,)
+        Variance of the calibrated decoder, in squared units of X: with "gaussian" the
+        mean squared error of a posterior draw on the held-out rows, or on the training
+        rows without early stopping; with a noise a feature, that of every feature.
+        Discrete likelihoods have none.
     code_scale_ : ndarray of shape (latent_dim,)
         Gain of the decoder, in units of X per unit of code.
     %(fitted)s
@@ -109,6 +141,7 @@ class VAETransformer(Generative):
     See Also
     --------
     skvae.metrics.pca_scorer : The likelihood of the linear model, a scikit-learn PCA.
+    sklearn.decomposition.FactorAnalysis : That of one noise variance a feature.
     skvae.metrics.elbo_scorer : The scorer for a search.
     skvae.inspection.diagnose : What a fit made of its units, and what to change.
 
@@ -260,6 +293,18 @@ class VAETransformer(Generative):
         # What a weight of one's own means is the Gaussian's.
         return likelihood_named(AUTO if self.kld_weight == "auto" else "gaussian")
 
+    def __sklearn_clone__(self):
+        """A copy that knows whether what it was made of is a density.
+
+        A search clones its estimator for every candidate, and then sets the parameters:
+        scorers see whether a candidate is of another kind (see ``elbo_scorer``).
+        """
+        copy = super().__sklearn_clone__()
+        name = AUTO if self.likelihood == "auto" else self.likelihood
+        if isinstance(name, str) and name in LIKELIHOODS:
+            copy._cloned_is_discrete = LIKELIHOODS[name].is_discrete
+        return copy
+
     def _strategy(self) -> Variational:
         schedule, settled_at = make_schedule(self.kld_schedule, self.kld_warmup)
         weight = None if self.kld_weight == "auto" else float(self.kld_weight)
@@ -316,7 +361,8 @@ class VAETransformer(Generative):
         if not is_collapsed(*state.codes, free, 0):
             return
         some = np.linspace(0, len(rows) - 1, min(len(rows), THEORY_ROWS))
-        first_weight = self._likelihood_.first_weight(rows.X[some.round().astype(int)])
+        X, weight = rows.X[some.round().astype(int)], float(self.kld_weight_)
+        first_weight = self._likelihood_.theory(X, 1, weight).first_weight
         training = self._training(first_weight)
         n_expected = int(self.kld_weight_ < first_weight)
         if first_weight > 0.0 and is_collapsed(*state.codes, free, n_expected):

@@ -62,4 +62,5 @@ def quick():
 @pytest.fixture(scope="session")
 def fitted(digits):
     """A real, if short, fit on digits. Tests must not change it."""
-    return VAETransformer(6, max_epochs=15, random_state=0).fit(digits[:1200])
+    vae = VAETransformer(6, max_epochs=15, likelihood="gaussian", random_state=0)
+    return vae.fit(digits[:1200])

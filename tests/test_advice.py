@@ -115,12 +115,14 @@ def test_all_that_advice_names_is_there():
 def test_verbose_says_which_epoch_was_kept(params, line, digits, quick, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PosteriorCollapseWarning)
-        VAETransformer(**{**quick, **params}, verbose=1).fit(digits)
+        VAETransformer(**{**quick, **params}, verbose=1, likelihood="gaussian").fit(
+            digits
+        )
     assert line in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_verbose_says_that_the_last_fit_was_kept(digits, quick, capsys):
-    vae = VAETransformer(**quick, warm_start=True).fit(digits)
+    vae = VAETransformer(**quick, warm_start=True, likelihood="gaussian").fit(digits)
     vae.set_params(verbose=1, tol=1e9).fit(digits)
     assert "the last fit was kept" in capsys.readouterr().out.splitlines()[-1]
 
@@ -137,7 +139,7 @@ def test_divergence_is_no_secret(Estimator, digits, quick):
 
 
 def test_pca_that_is_best_is_no_divergence(wine, quick, recwarn):
-    vae = VAETransformer(**{**quick, "max_epochs": 20}).fit(wine)
+    vae = VAETransformer(**{**quick, "max_epochs": 20}, likelihood="gaussian").fit(wine)
     assert vae.best_epoch_ == 0
     assert not recwarn.list
 
@@ -163,7 +165,7 @@ def test_divergence_on_a_chunk_is_no_secret_and_does_not_stick(
 
 def test_rows_that_have_moved_are_no_divergence(digits, quick, recwarn):
     """A warm start and a chunk far from the rows before: others are as far away."""
-    vae = VAETransformer(**quick, warm_start=True).fit(digits)
+    vae = VAETransformer(**quick, warm_start=True, likelihood="gaussian").fit(digits)
     vae.fit(digits + 5.0)
     vae.partial_fit(digits - 7.0)
     assert DivergenceWarning not in [warning.category for warning in recwarn.list]
@@ -171,7 +173,7 @@ def test_rows_that_have_moved_are_no_divergence(digits, quick, recwarn):
 
 def test_a_learning_rate_that_silences_codes_is_named(digits, quick):
     params = {**quick, "max_epochs": 30, "lr": 1.0, "linear_path": None}
-    vae = VAETransformer(**params)
+    vae = VAETransformer(**params, likelihood="gaussian")
     with pytest.warns((PosteriorCollapseWarning, DivergenceWarning), match="ower lr"):
         vae.fit(digits[:600])
     vae.set_params(lr=2e-3, max_epochs=60).fit(digits[:600])
@@ -179,7 +181,9 @@ def test_a_learning_rate_that_silences_codes_is_named(digits, quick):
 
 
 def test_what_training_was_is_not_what_parameters_say_now(digits, quick):
-    vae = VAETransformer(**{**quick, "max_epochs": 8}, warm_start=True).fit(digits)
+    vae = VAETransformer(
+        **{**quick, "max_epochs": 8}, warm_start=True, likelihood="gaussian"
+    ).fit(digits)
     before = repr(diagnose(vae, digits[:300]))
     steps = vae._training(1.0).n_steps
     vae.set_params(lr=100.0, free_bits=50.0, max_epochs=500)

@@ -36,6 +36,9 @@ def test_parameters_are_explicit_and_shared(kind):
         "kld_warmup",
         "free_bits",
         "whiten",
+        "likelihood",
+        "size_factor",
+        "encode_conditions",
     }
 
 

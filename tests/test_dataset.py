@@ -152,11 +152,16 @@ def test_memory_maps_stay_on_disk(X, tmp_path):
 class AsTheyAre:
     """A likelihood that leaves rows alone, and whose encoder sees their logarithm."""
 
+    inputs_are_rows = False
+
     def encode_target(self, x, out=None):
         return x
 
-    def encode_inputs(self, target, mask=None):
+    def encode_inputs(self, target, mask=None, covariates=None):
         return torch.log1p(target)
+
+    def encode_sparse(self, X, size):
+        return X
 
     def input_affine(self):
         return None
@@ -176,7 +181,9 @@ def test_inputs_and_targets_are_the_likelihood_s(X, tmp_path):
 
 
 class Uncentred(AsTheyAre):
-    def encode_inputs(self, target, mask=None):
+    inputs_are_rows = True
+
+    def encode_inputs(self, target, mask=None, covariates=None):
         return target
 
     def input_affine(self):

@@ -69,7 +69,9 @@ def test_importance_sampling_is_of_the_same_mixture(parts):
 
 @pytest.fixture(scope="module")
 def model(breast_cancer):
-    return VAETransformer(6, max_epochs=15, random_state=0).fit(breast_cancer[:400])
+    return VAETransformer(6, max_epochs=15, random_state=0, likelihood="gaussian").fit(
+        breast_cancer[:400]
+    )
 
 
 def test_an_outlier_is_the_background_s(model, breast_cancer):
@@ -88,7 +90,7 @@ def test_samples_are_of_the_density_that_is_scored(breast_cancer, weight):
     """As many are the background's as its weight says."""
     X = breast_cancer[:400]
     params = {"max_epochs": 15, "random_state": 0, "background_weight": weight}
-    model = VAETransformer(6, **params).fit(X)
+    model = VAETransformer(6, **params, likelihood="gaussian").fit(X)
     means = model.sample(4000, random_state=0)
     drawn = model.sample(4000, random_state=0, noise=True)
     # A row of the network's is its mean and noise; one of the background's is neither.
@@ -108,9 +110,9 @@ def test_everything_that_is_said_is_of_one_density(model, breast_cancer):
     np.testing.assert_allclose(model.score_samples(X), elbo)
     assert found.elbo == pytest.approx(elbo.mean())
     assert log_likelihood_scorer(model, X) > found.elbo
-    alone = VAETransformer(6, max_epochs=15, random_state=0, background_weight=0.0).fit(
-        breast_cancer[:400]
-    )
+    alone = VAETransformer(
+        6, max_epochs=15, random_state=0, background_weight=0.0, likelihood="gaussian"
+    ).fit(breast_cancer[:400])
     # Training is the same; what an odd row costs is not.
     np.testing.assert_array_equal(alone.transform(X), model.transform(X))
     assert alone.score(X[5:]) == pytest.approx(model.score(X[5:]), abs=2.0)
@@ -123,11 +125,11 @@ def test_beta_is_a_knob_without_units(digits):
     X, counts, betas = digits[:600], [], (0.5, 1.0, 2.0, 4.0)
     for beta in betas:
         params = {"beta": beta, "hidden_dims": (), "max_epochs": 10, "random_state": 0}
-        model = VAETransformer(20, **params).fit(X)
+        model = VAETransformer(20, **params, likelihood="gaussian").fit(X)
         assert model.beta_ == pytest.approx(beta)
         weight = beta * 2 * model.noise_variance_ / 64
         assert model.kld_weight_ == pytest.approx(weight)
-        other = VAETransformer(20, **params).fit(1000.0 * X)
+        other = VAETransformer(20, **params, likelihood="gaussian").fit(1000.0 * X)
         assert other.kld_weight_ == pytest.approx(1e6 * model.kld_weight_, rel=1e-3)
         eigenvalues = np.sort(PCA().fit(X).explained_variance_)[::-1] * 599 / 600
         threshold = beta * model.noise_variance_
@@ -139,7 +141,7 @@ def test_beta_is_a_knob_without_units(digits):
 
 def test_beta_is_searched_beside_the_number_of_units(digits):
     grid = {"beta": [0.5, 1.0, 8.0], "latent_dim": [2, 6]}
-    model = VAETransformer(max_epochs=10, random_state=0)
+    model = VAETransformer(max_epochs=10, random_state=0, likelihood="gaussian")
     search = GridSearchCV(model, grid, cv=2).fit(digits[:400])
     # Scores are at beta = 1, whatever beta trained: maximum likelihood is near the top.
     assert search.best_params_["beta"] < 8.0
@@ -147,13 +149,13 @@ def test_beta_is_searched_beside_the_number_of_units(digits):
 
 
 def test_beta_and_a_weight_exclude_each_other(small):
-    model = VAETransformer(2, kld_weight=1e-3, beta=2.0)
+    model = VAETransformer(2, kld_weight=1e-3, beta=2.0, likelihood="gaussian")
     with pytest.raises(ValueError, match=r"beta=2.0 multiplies .* set one of the two"):
         model.fit(small)
     with pytest.raises(ValueError, match="'beta' parameter"):
-        VAETransformer(2, beta=0.0).fit(small)
+        VAETransformer(2, beta=0.0, likelihood="gaussian").fit(small)
     with pytest.raises(ValueError, match="'background_weight' parameter"):
-        VAETransformer(2, background_weight=1.0).fit(small)
+        VAETransformer(2, background_weight=1.0, likelihood="gaussian").fit(small)
 
 
 @pytest.mark.parametrize("call", ["fit", "partial_fit"])
@@ -162,7 +164,9 @@ def test_training_that_goes_on_leaves_the_background_behind(call):
     generator = np.random.RandomState(1)
     X = generator.randn(400, 2) @ generator.randn(2, 6) + generator.randn(400, 6) / 2
     far = 100.0 * generator.randn(50, 6)
-    model = VAETransformer(2, max_epochs=5, random_state=0).fit(X)
+    model = VAETransformer(2, max_epochs=5, random_state=0, likelihood="gaussian").fit(
+        X
+    )
     assert model.best_epoch_ == 0
     assert not model.background_responsibility(far).any()
     linear = model.score_samples(far)
@@ -176,7 +180,9 @@ def test_training_that_goes_on_leaves_the_background_behind(call):
 
 def test_a_diagnosis_is_of_the_fit_whatever_is_set_later(breast_cancer):
     X = breast_cancer[:300]
-    model = VAETransformer(4, max_epochs=60, random_state=0, beta=3.0).fit(X)
+    model = VAETransformer(
+        4, max_epochs=60, random_state=0, beta=3.0, likelihood="gaussian"
+    ).fit(X)
     before = repr(diagnose(model, X))
     assert "lower it to 1" in before.replace("\n", " ")
     model.set_params(beta=8.0, kld_weight=0.1)

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
+from skvae._data.rows import Rows
 from skvae._likelihoods.gaussian import Gaussian
 
 EVERY = [VAETransformer, AETransformer, RAETransformer, SAETransformer]
@@ -41,11 +42,11 @@ def assert_is_pca(model, pca, rtol=1e-4):
 @pytest.mark.parametrize(
     "model",
     [
-        VAETransformer(4, **KEPT),
-        VAETransformer(4, hidden_dims=(), **KEPT),
-        VAETransformer(4, kld_weight=1e-5, **KEPT),
-        VAETransformer(4, kld_weight=0.4, **KEPT),
-        VAETransformer(4, beta=1.5, **KEPT),
+        VAETransformer(4, **KEPT, likelihood="gaussian"),
+        VAETransformer(4, hidden_dims=(), **KEPT, likelihood="gaussian"),
+        VAETransformer(4, kld_weight=1e-5, **KEPT, likelihood="gaussian"),
+        VAETransformer(4, kld_weight=0.4, **KEPT, likelihood="gaussian"),
+        VAETransformer(4, beta=1.5, **KEPT, likelihood="gaussian"),
         AETransformer(4, **KEPT),
         RAETransformer(4, **KEPT),
         SAETransformer(4, reg_weight=0.0, **KEPT),
@@ -66,7 +67,9 @@ def test_a_trained_linear_model_is_nearly_pca(weight):
     """Its noise follows training, and is measured on some rows."""
     X = table(2000, [20, 12, 9, 5, 1, 0.9, 0.8, 0.7])
     params = {"hidden_dims": (), "early_stopping": False, "max_epochs": 3}
-    model = VAETransformer(4, **params, **weight, lr=1e-5, random_state=0).fit(X)
+    model = VAETransformer(
+        4, **params, **weight, lr=1e-5, random_state=0, likelihood="gaussian"
+    ).fit(X)
     assert model.best_epoch_ == 3
     assert_is_pca(model, PCA(4).fit(X), rtol=5e-3)
 
@@ -111,7 +114,8 @@ def test_components_are_what_a_code_does_to_a_row(kind, whiten, digits):
 
 @pytest.mark.parametrize("kind", EVERY)
 def test_units_share_what_the_reconstruction_explains(kind, digits):
-    model = kind(10, max_epochs=20, random_state=0).fit(digits)
+    params = {"likelihood": "gaussian"} if kind is VAETransformer else {}
+    model = kind(10, max_epochs=20, random_state=0, **params).fit(digits)
     total = digits.var(axis=0, ddof=1).sum()
     np.testing.assert_allclose(
         model.explained_variance_ratio_, model.explained_variance_ / total, rtol=1e-4
@@ -139,7 +143,9 @@ def test_a_bent_decoder_does_not_explain_more_than_there_is():
 
 
 def test_idle_units_explain_nothing_and_stand_last(breast_cancer):
-    model = VAETransformer(6, kld_weight=0.15, hidden_dims=(), **KEPT)
+    model = VAETransformer(
+        6, kld_weight=0.15, hidden_dims=(), **KEPT, likelihood="gaussian"
+    )
     codes = model.fit_transform(breast_cancer)
     idle = codes.std(axis=0) < 1e-6
     assert 1 <= idle.sum() < 6
@@ -163,9 +169,9 @@ def test_rows_that_are_all_the_same(kind, quick):
 def test_a_mean_that_is_decoded_says_the_same(digits, monkeypatch):
     """The way of means that are not affine."""
     params = {"hidden_dims": (24,), "max_epochs": 5, "lr": 5e-3, "random_state": 0}
-    through_readout = VAETransformer(3, **params).fit(digits)
+    through_readout = VAETransformer(3, **params, likelihood="gaussian").fit(digits)
     monkeypatch.setattr(Gaussian, "mean_is_affine", False)
-    decoded = VAETransformer(3, **params).fit(digits)
+    decoded = VAETransformer(3, **params, likelihood="gaussian").fit(digits)
     np.testing.assert_allclose(
         decoded.explained_variance_, through_readout.explained_variance_, rtol=0.02
     )
@@ -202,7 +208,7 @@ def test_a_mean_that_is_not_affine_counts(digits):
 @pytest.mark.parametrize("whiten", [False, True])
 def test_std_is_the_posterior_s_in_units_of_the_codes(digits, quick, whiten, dtype):
     X = digits[:300].astype(dtype)
-    model = VAETransformer(**quick, whiten=whiten).fit(X)
+    model = VAETransformer(**quick, whiten=whiten, likelihood="gaussian").fit(X)
     codes, std = model.transform(X, return_std=True)
     assert codes.dtype == std.dtype == dtype
     np.testing.assert_array_equal(codes, model.transform(X))
@@ -215,7 +221,7 @@ def test_std_is_the_posterior_s_in_units_of_the_codes(digits, quick, whiten, dty
 
 def test_std_of_a_linear_model_is_in_closed_form():
     X = table(3000, [20, 12, 9, 1, 0.9, 0.8])
-    model = VAETransformer(3, hidden_dims=(), **KEPT).fit(X)
+    model = VAETransformer(3, hidden_dims=(), **KEPT, likelihood="gaussian").fit(X)
     eigenvalues = np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1]
     noise = eigenvalues[3:].mean()
     expected = np.sqrt(noise * (1.0 - noise / eigenvalues[:3]))
@@ -225,7 +231,11 @@ def test_std_of_a_linear_model_is_in_closed_form():
 
 def test_set_output_frames_the_codes_and_leaves_the_std(digits, quick):
     pd = pytest.importorskip("pandas")
-    model = VAETransformer(**quick).set_output(transform="pandas").fit(digits[:90])
+    model = (
+        VAETransformer(**quick, likelihood="gaussian")
+        .set_output(transform="pandas")
+        .fit(digits[:90])
+    )
     codes, std = model.transform(digits[:90], return_std=True)
     assert isinstance(codes, pd.DataFrame)
     assert list(codes.columns) == list(model.get_feature_names_out())
@@ -257,14 +267,14 @@ def test_they_are_fitted_attributes(kind, digits, quick):
     rows = copy.inverse_transform(copy.transform(digits[:90]))
     np.testing.assert_allclose(rows, copy.reconstruct(digits[:90]), atol=1e-5)
     with torch.no_grad():
-        z = copy.module_.code(copy._fitted.rows(digits[:90])[:])
+        z = copy.module_.code(copy._fitted.rows(Rows(digits[:90]))[:])
     units = copy._code_units(np.dtype(np.float64))
     codes = copy.transform(digits[:90])
     np.testing.assert_allclose(z.numpy() * units, codes, atol=1e-5)
 
 
 def test_whitening_takes_effect_at_once(digits, quick):
-    model = VAETransformer(**quick).fit(digits[:300])
+    model = VAETransformer(**quick, likelihood="gaussian").fit(digits[:300])
     before = model.components_
     model.set_params(whiten=True)
     np.testing.assert_allclose(

@@ -8,7 +8,9 @@ from skvae import VAETransformer
 
 def test_warm_start_in_other_units_of_weight(digits, quick):
     """A weight that is changed between warm fits is the new one."""
-    vae = VAETransformer(**quick, kld_weight=1e-3, warm_start=True).fit(digits)
+    vae = VAETransformer(
+        **quick, kld_weight=1e-3, warm_start=True, likelihood="gaussian"
+    ).fit(digits)
     scale = vae.scale_
     vae.set_params(kld_weight=1e-2).fit(2 * digits)
     assert vae.scale_ == scale
@@ -16,7 +18,9 @@ def test_warm_start_in_other_units_of_weight(digits, quick):
 
 
 def test_warm_start_that_does_not_help_leaves_the_last_fit(digits, quick):
-    vae = VAETransformer(**quick, warm_start=True, tol=1e9).fit(digits)
+    vae = VAETransformer(**quick, warm_start=True, tol=1e9, likelihood="gaussian").fit(
+        digits
+    )
     codes, noise = vae.transform(digits), vae.noise_variance_
     vae.fit(digits[:500])
     np.testing.assert_array_equal(vae.transform(digits), codes)
@@ -25,7 +29,9 @@ def test_warm_start_that_does_not_help_leaves_the_last_fit(digits, quick):
 
 
 def test_more_units_than_features_are_idle(wine):
-    vae = VAETransformer(40, max_epochs=2, random_state=0).fit(wine)
+    vae = VAETransformer(40, max_epochs=2, random_state=0, likelihood="gaussian").fit(
+        wine
+    )
     assert vae.transform(wine).shape == (178, 40)
     assert np.isfinite(vae.score(wine))
 
@@ -41,9 +47,9 @@ def test_memory_is_flat_over_fifty_fits(digits):
         return sum(issubclass(type(o), torch.Tensor) for o in gc.get_objects())
 
     def fit(seed):
-        VAETransformer(3, hidden_dims=(16,), max_epochs=1, random_state=seed).fit(
-            digits[:100]
-        ).transform(digits)
+        VAETransformer(
+            3, hidden_dims=(16,), max_epochs=1, random_state=seed, likelihood="gaussian"
+        ).fit(digits[:100]).transform(digits)
 
     fit(0)
     before = tensors()
@@ -66,7 +72,11 @@ def test_no_row_scores_far_below_pca(breast_cancer, early_stopping):
     """However odd the row: it is the linear start's to explain, then."""
     X = breast_cancer
     vae = VAETransformer(
-        8, max_epochs=15, early_stopping=early_stopping, random_state=0
+        8,
+        max_epochs=15,
+        early_stopping=early_stopping,
+        random_state=0,
+        likelihood="gaussian",
     ).fit(X)
     assert vae.best_epoch_ > 0
     odd = X[:100].copy()
@@ -78,8 +88,10 @@ def test_no_row_scores_far_below_pca(breast_cancer, early_stopping):
 
 
 def test_a_fit_that_is_its_start_has_no_other(digits, quick):
-    plain = VAETransformer(**quick, tol=0, linear_path=None).fit(digits)
-    vae = VAETransformer(**quick, lr=1e-12).fit(digits)
+    plain = VAETransformer(**quick, tol=0, linear_path=None, likelihood="gaussian").fit(
+        digits
+    )
+    vae = VAETransformer(**quick, lr=1e-12, likelihood="gaussian").fit(digits)
     assert vae.best_epoch_ == 0
     for model in (plain, vae):
         assert not model.background_responsibility(digits).any()
@@ -87,7 +99,9 @@ def test_a_fit_that_is_its_start_has_no_other(digits, quick):
 
 def test_warm_starts_go_on_from_what_was_held_out(digits):
     """With another split each time, epoch 0 had seen what was to judge it."""
-    vae = VAETransformer(10, max_epochs=15, warm_start=True, random_state=0)
+    vae = VAETransformer(
+        10, max_epochs=15, warm_start=True, random_state=0, likelihood="gaussian"
+    )
     scores, splits = [], []
     for _ in range(3):
         vae.fit(digits[:1500])

@@ -165,9 +165,9 @@ def test_units_go_there_and_back():
     torch.testing.assert_close(found, expected)
     assert likelihood.noise_in_units_of_X() == pytest.approx(std**2)
     assert likelihood.calibrated_weight() == pytest.approx(2 * std**2 / D)
-    assert likelihood.loss_of_mean() == pytest.approx(X.var(axis=0).mean())
-    moved = likelihood.loss_of_mean(X.mean(axis=0) + 4.0, X.var(axis=0))
-    assert moved == pytest.approx(X.var(axis=0).mean() + 16.0)
+    assert likelihood.diverged_loss() == pytest.approx(4.0 * X.var(axis=0).mean())
+    moved = likelihood.diverged_loss(X.mean(axis=0) + 4.0, X.var(axis=0))
+    assert moved == pytest.approx(4.0 * (X.var(axis=0).mean() + 16.0))
 
 
 def test_samples_have_its_moments():

@@ -89,6 +89,7 @@ def test_a_linear_vae_has_the_predicted_units(request, data, latent_dim, max_epo
             lr=0.1,
             gradient_clip_val=None,
             random_state=0,
+            likelihood="gaussian",
         ).fit_transform(X)
         units.append(int((exact_eigenvalues(codes) > ACTIVE_VARIANCE).sum()))
     assert units == predicted_units(X, latent_dim, weights)
@@ -234,7 +235,7 @@ def fit(tables):
         short = {"hidden_dims": (32,), "max_epochs": 8, "random_state": 0}
         # As much weight as the noise of the factors stands for, and half as much again.
         noise = {"kld_weight": 1.4 * 2.0 / 30} if table == "factors" else {}
-        vae = VAETransformer(**{**short, **noise, **params})
+        vae = VAETransformer(**{**short, **noise, **params}, likelihood="gaussian")
         with warnings.catch_warnings(record=True) as got:
             warnings.simplefilter("always")
             vae.fit(tables[table][0])
@@ -352,7 +353,11 @@ def test_the_numbers_of_one_fit_add_up(fit, tables):
     # The five are explained by the background: the choice alone costs -ln 0.01 each.
     assert found.kl_of_choice > 5 * 4.0 / 55
     network = VAETransformer(
-        hidden_dims=(32,), max_epochs=15, linear_path=None, random_state=0
+        hidden_dims=(32,),
+        max_epochs=15,
+        linear_path=None,
+        random_state=0,
+        likelihood="gaussian",
     ).fit(X)
     assert diagnose(network, odd).kl_of_choice == 0.0
     pipeline = make_pipeline(FunctionTransformer(), vae)
@@ -390,6 +395,7 @@ def test_a_linear_model_is_what_linear_theory_says(breast_cancer):
         max_epochs=1,
         early_stopping=False,
         random_state=0,
+        likelihood="gaussian",
     ).fit(X)
     found = diagnose(vae, X)
     assert found.rate == pytest.approx(found.expected_rate, rel=1e-3)
@@ -470,7 +476,8 @@ def test_sparse_and_torch_rows(fitted, digits):
 def test_pipelines_searches_and_named_columns(digits, quick):
     X = pd.DataFrame(digits[:150]).add_prefix("pixel ")
     pipeline = make_pipeline(
-        StandardScaler().set_output(transform="pandas"), VAETransformer(**quick)
+        StandardScaler().set_output(transform="pandas"),
+        VAETransformer(**quick, likelihood="gaussian"),
     ).fit(X)
     inner = diagnose(pipeline[-1], pipeline[:-1].transform(X))
     assert repr(diagnose(pipeline, X)) == repr(inner)
@@ -482,8 +489,8 @@ def test_what_cannot_be_diagnosed(small, quick):
     with pytest.raises(TypeError, match="PCA has no likelihood"):
         diagnose(PCA(2).fit(small), small)
     with pytest.raises(NotFittedError):
-        diagnose(VAETransformer(), small)
-    vae = VAETransformer(**quick).fit(small)
+        diagnose(VAETransformer(likelihood="gaussian"), small)
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(small)
     with pytest.raises(ValueError, match="minimum of 2"):
         diagnose(vae, small[:1])
     with pytest.raises(ValueError, match="X has 63 features"):
@@ -492,7 +499,7 @@ def test_what_cannot_be_diagnosed(small, quick):
 
 def test_rows_that_are_all_the_same(quick):
     X = np.ones((20, 4))
-    found = diagnose(VAETransformer(**quick).fit(X), X)
+    found = diagnose(VAETransformer(**quick, likelihood="gaussian").fit(X), X)
     assert "all the same" in found.advice
     assert found.verdict == "collapsed"
     assert (found.expected_rate, found.expected_active_units) == (0.0, 0)

@@ -40,6 +40,7 @@ def sweep(digits):
             lr=5e-3,
             early_stopping=False,
             random_state=0,
+            likelihood="gaussian",
         ).fit(digits[:1200])
         for weight in WEIGHTS
     ]
@@ -70,7 +71,13 @@ def test_importance_weighted_bound_is_never_below_the_elbo(sweep, digits):
 def test_importance_weighted_bound_is_exact_for_a_linear_model(wine):
     """There every importance weight is p(x) itself: PCA's likelihood."""
     vae = VAETransformer(
-        4, hidden_dims=(), lr=1e-12, max_epochs=1, early_stopping=False, random_state=0
+        4,
+        hidden_dims=(),
+        lr=1e-12,
+        max_epochs=1,
+        early_stopping=False,
+        random_state=0,
+        likelihood="gaussian",
     ).fit(wine)
     assert log_likelihood_scorer(vae, wine, n_samples=3) == pytest.approx(
         vae.score(wine), abs=1e-3
@@ -119,7 +126,9 @@ def test_active_units_counts_what_varies(fitted, digits):
 
 def test_scorers_go_through_pipelines_and_searches(digits, quick):
     X = digits[:150]
-    pipeline = make_pipeline(StandardScaler(), VAETransformer(**quick)).fit(X)
+    pipeline = make_pipeline(
+        StandardScaler(), VAETransformer(**quick, likelihood="gaussian")
+    ).fit(X)
     inner = pipeline[-1]
     scaled = pipeline[:-1].transform(X)
     assert elbo_scorer(pipeline, X) == pytest.approx(inner.score(scaled))
@@ -140,7 +149,10 @@ def test_scorers_go_through_pipelines_and_searches(digits, quick):
 )
 def test_scorers_rank_a_search(digits, quick, scoring):
     grid = GridSearchCV(
-        VAETransformer(**quick), {"latent_dim": [1, 4]}, scoring=scoring, cv=2
+        VAETransformer(**quick, likelihood="gaussian"),
+        {"latent_dim": [1, 4]},
+        scoring=scoring,
+        cv=2,
     ).fit(digits[:200])
     assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
 
@@ -148,7 +160,12 @@ def test_scorers_rank_a_search(digits, quick, scoring):
 def test_no_scoring_is_the_elbo(digits, quick):
     params = {"latent_dim": [1, 4]}
     scores = [
-        GridSearchCV(VAETransformer(**quick), params, scoring=scoring, cv=2)
+        GridSearchCV(
+            VAETransformer(**quick, likelihood="gaussian"),
+            params,
+            scoring=scoring,
+            cv=2,
+        )
         .fit(digits[:200])
         .cv_results_["mean_test_score"]
         for scoring in (None, elbo_scorer)
@@ -164,7 +181,9 @@ def test_models_without_a_likelihood_are_refused(small):
 
 
 def test_searches_without_a_model_are_clear_errors(digits, quick):
-    grid = GridSearchCV(VAETransformer(**quick), {"latent_dim": [1, 2]}, cv=2)
+    grid = GridSearchCV(
+        VAETransformer(**quick, likelihood="gaussian"), {"latent_dim": [1, 2]}, cv=2
+    )
     for scorer in (elbo_scorer, reconstruction_scorer):
         with pytest.raises(NotFittedError):
             scorer(grid, digits)

@@ -28,6 +28,7 @@ def trained_linear_vae(X, latent_dim, **params):
         gradient_clip_val=None,
         random_state=0,
         **params,
+        likelihood="gaussian",
     ).fit(X)
 
 
@@ -104,6 +105,7 @@ def test_the_start_is_the_optimum_of_the_linear_model(breast_cancer, kld_weight)
         max_epochs=1,
         early_stopping=False,
         random_state=0,
+        likelihood="gaussian",
     ).fit(X)
     eigenvalues = np.linalg.eigvalsh(np.cov(X.T, bias=True))[::-1]
     if kld_weight == "auto":

@@ -18,6 +18,8 @@ def test_parameters_are_resolved_by_the_table():
     assert set(SHARED) <= set(vars(settings))
     assert settings.network == {
         "n_features": 9,
+        "n_conditions": 0,
+        "encode_conditions": False,
         "latent_dim": 10,
         "hidden_dims": (7, 5),
         "activation": "leaky_relu",

@@ -29,7 +29,7 @@ def test_only_latent_dim_is_positional():
 def test_defaults_beat_pca_on_held_out_rows(digits, breast_cancer, wine):
     for X, codes in ((digits, 10), (breast_cancer, 10), (wine, 8)):
         test = np.arange(len(X)) % 5 == 0
-        vae = VAETransformer(codes, random_state=0).fit(X[~test])
+        vae = VAETransformer(codes, random_state=0, likelihood="gaussian").fit(X[~test])
         pca = PCA(codes).fit(X[~test])
         assert vae.score(X[test]) > pca.score(X[test])
 
@@ -54,8 +54,8 @@ def test_fitted_attributes(fitted):
 
 def test_history_is_in_the_units_of_X(digits, quick):
     """Training does not depend on the units: the numbers scale, the bits do not."""
-    one = VAETransformer(**quick).fit(digits)
-    sixteen = VAETransformer(**quick).fit(16 * digits)
+    one = VAETransformer(**quick, likelihood="gaussian").fit(digits)
+    sixteen = VAETransformer(**quick, likelihood="gaussian").fit(16 * digits)
     assert sixteen.history_[-1]["train_recon_loss"] == pytest.approx(
         256 * one.history_[-1]["train_recon_loss"], rel=1e-5
     )
@@ -65,7 +65,7 @@ def test_history_is_in_the_units_of_X(digits, quick):
 
 
 def test_beta_of_a_fixed_weight(digits, quick):
-    vae = VAETransformer(**quick, kld_weight=1e-3).fit(digits)
+    vae = VAETransformer(**quick, kld_weight=1e-3, likelihood="gaussian").fit(digits)
     assert vae.kld_weight_ == 1e-3
     assert vae.beta_ == pytest.approx(1e-3 * 64 / (2 * vae.noise_variance_))
     assert vae.history_[0]["kld_weight"] == pytest.approx(1e-3)
@@ -95,7 +95,13 @@ def test_codes_have_the_decoder_s_gain(fitted, digits):
 def test_linear_codes_are_pca_s(breast_cancer):
     """Up to sign, and to the shrinkage of a posterior mean."""
     vae = VAETransformer(
-        4, hidden_dims=(), lr=1e-12, max_epochs=1, early_stopping=False, random_state=0
+        4,
+        hidden_dims=(),
+        lr=1e-12,
+        max_epochs=1,
+        early_stopping=False,
+        random_state=0,
+        likelihood="gaussian",
     )
     codes = vae.fit_transform(breast_cancer)
     pca = PCA(4).fit(breast_cancer)
@@ -135,7 +141,7 @@ def test_sample(fitted, digits):
 
 
 def test_nothing_works_before_fit(digits):
-    vae = VAETransformer()
+    vae = VAETransformer(likelihood="gaussian")
     for method in ("transform", "inverse_transform", "reconstruct", "score_samples"):
         with pytest.raises(NotFittedError):
             getattr(vae, method)(digits)
@@ -149,13 +155,13 @@ def test_global_generators_are_untouched_and_irrelevant(small, quick):
     np.random.seed(3)
     torch.manual_seed(3)
     numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()
-    first = VAETransformer(**quick, dropout_rate=0.2).fit(small)
+    first = VAETransformer(**quick, dropout_rate=0.2, likelihood="gaussian").fit(small)
     first.sample(3)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)
     assert torch.equal(torch.get_rng_state(), torch_before)
     np.random.seed(4)
     torch.manual_seed(4)
-    second = VAETransformer(**quick, dropout_rate=0.2).fit(small)
+    second = VAETransformer(**quick, dropout_rate=0.2, likelihood="gaussian").fit(small)
     np.testing.assert_array_equal(first.transform(small), second.transform(small))
 
 
@@ -163,7 +169,7 @@ def test_random_state_decides(small, quick):
     def codes(seed):
         # Where no epoch helps, PCA is left, whatever the seed: keep the last epoch.
         params = {**quick, "random_state": seed, "early_stopping": False}
-        return VAETransformer(**params).fit_transform(small)
+        return VAETransformer(**params, likelihood="gaussian").fit_transform(small)
 
     np.testing.assert_array_equal(codes(1), codes(1))
     np.testing.assert_array_equal(
@@ -181,6 +187,7 @@ def test_early_stopping_restores_the_best_epoch(digits):
         lr_schedule="constant",
         n_iter_no_change=4,
         random_state=0,
+        likelihood="gaussian",
     ).fit(digits[:400])
     elbos = [row["valid_elbo"] for row in vae.history_]
     assert vae.n_iter_ < 60
@@ -191,7 +198,9 @@ def test_early_stopping_restores_the_best_epoch(digits):
 def test_a_network_that_does_not_help_leaves_pca(breast_cancer):
     """Then PCA of all rows, the held-out ones too."""
     X, test = breast_cancer[:450], breast_cancer[450:]
-    vae = VAETransformer(8, lr=1.0, n_iter_no_change=2, random_state=0)
+    vae = VAETransformer(
+        8, lr=1.0, n_iter_no_change=2, random_state=0, likelihood="gaussian"
+    )
     with pytest.warns(DivergenceWarning):
         vae.fit(X)
     assert vae.best_epoch_ == 0
@@ -205,14 +214,18 @@ def test_a_network_that_does_not_help_leaves_pca(breast_cancer):
 
 
 def test_without_early_stopping_no_row_is_held_out(small, quick):
-    vae = VAETransformer(**quick, early_stopping=False).fit(small)
+    vae = VAETransformer(**quick, early_stopping=False, likelihood="gaussian").fit(
+        small
+    )
     assert vae.best_epoch_ == vae.n_iter_ == 3
     assert "valid_loss" not in vae.history_[-1]
 
 
 def test_warm_start_goes_on(digits, quick):
     X = digits[:400]
-    vae = VAETransformer(**{**quick, "max_epochs": 8}, warm_start=True, lr=5e-3)
+    vae = VAETransformer(
+        **{**quick, "max_epochs": 8}, warm_start=True, lr=5e-3, likelihood="gaussian"
+    )
     vae.set_params(early_stopping=False).fit(X)
     first = vae.history_[-1]["train_loss"]
     weights = vae.module_.decoder.out.weight.detach().clone()
@@ -225,7 +238,7 @@ def test_warm_start_goes_on(digits, quick):
 
 
 def test_partial_fit_learns_from_chunks(digits):
-    vae = VAETransformer(6, random_state=0)
+    vae = VAETransformer(6, random_state=0, likelihood="gaussian")
     chunks = np.array_split(digits[:1500], 5)
     vae.partial_fit(chunks[0])
     first = vae.score(digits[1500:])
@@ -240,7 +253,9 @@ def test_partial_fit_learns_from_chunks(digits):
 
 def test_partial_fit_after_fit(digits):
     """At the learning rate of the parameter, not at what the schedule ended with."""
-    vae = VAETransformer(6, max_epochs=3, random_state=0).fit(digits)
+    vae = VAETransformer(6, max_epochs=3, random_state=0, likelihood="gaussian").fit(
+        digits
+    )
     before = vae.score(digits)
     for _ in range(10):
         vae.partial_fit(digits)
@@ -255,7 +270,7 @@ def test_partial_fit_after_fit(digits):
 def test_set_output(small, quick, container):
     library = container.__module__.split(".")[0]
     frame = container(small, **{_columns(container): [f"p{i}" for i in range(64)]})
-    vae = VAETransformer(**quick).set_output(transform=library)
+    vae = VAETransformer(**quick, likelihood="gaussian").set_output(transform=library)
     codes = vae.fit_transform(frame)
     assert isinstance(codes, container)
     assert list(codes.columns) == [f"vaetransformer{i}" for i in range(3)]
@@ -269,22 +284,27 @@ def _columns(container):
 def test_pipelines_unions_and_column_transformers(digits, quick):
     X, y = digits[:200], np.arange(200) % 2
     model = make_pipeline(
-        StandardScaler(), VAETransformer(**quick), LogisticRegression()
+        StandardScaler(),
+        VAETransformer(**quick, likelihood="gaussian"),
+        LogisticRegression(),
     )
     assert model.fit(X, y).predict(X).shape == (200,)
-    union = make_union(VAETransformer(**quick), PCA(2))
+    union = make_union(VAETransformer(**quick, likelihood="gaussian"), PCA(2))
     assert union.fit_transform(X).shape == (200, 5)
     columns = make_column_transformer(
-        (VAETransformer(**quick), slice(0, 30)), remainder="passthrough"
+        (VAETransformer(**quick, likelihood="gaussian"), slice(0, 30)),
+        remainder="passthrough",
     )
     assert columns.fit_transform(X).shape == (200, 3 + 34)
-    assert cross_val_score(VAETransformer(**quick), X, cv=2).shape == (2,)
+    assert cross_val_score(
+        VAETransformer(**quick, likelihood="gaussian"), X, cv=2
+    ).shape == (2,)
 
 
 def test_jobs_do_not_change_scores(digits, quick):
     scores = [
         GridSearchCV(
-            VAETransformer(**quick),
+            VAETransformer(**quick, likelihood="gaussian"),
             {"kld_weight": [1e-4, 1e-2], "latent_dim": [2, 4]},
             cv=2,
             n_jobs=n_jobs,
@@ -308,7 +328,7 @@ def test_sparse_rows_are_never_densified_whole(quick, monkeypatch):
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(sparse.csr_array, "toarray", watch)
-    vae = VAETransformer(**{**quick, "max_epochs": 1}).fit(X)
+    vae = VAETransformer(**{**quick, "max_epochs": 1}, likelihood="gaussian").fit(X)
     vae.transform(X)
     assert 0 < largest < 2000
 
@@ -316,14 +336,17 @@ def test_sparse_rows_are_never_densified_whole(quick, monkeypatch):
 def test_no_training_data_is_kept(small, quick):
     import pickle
 
-    few = VAETransformer(**quick).fit(small)
-    many = VAETransformer(**quick).fit(np.tile(small, (20, 1)))
+    few = VAETransformer(**quick, likelihood="gaussian").fit(small)
+    many = VAETransformer(**quick, likelihood="gaussian").fit(np.tile(small, (20, 1)))
     assert len(pickle.dumps(many)) < len(pickle.dumps(few)) + 5_000
 
 
 def test_warm_up_ends_before_the_best_epoch(digits, quick):
     vae = VAETransformer(
-        **{**quick, "max_epochs": 10}, kld_weight=1e-3, kld_schedule="linear"
+        **{**quick, "max_epochs": 10},
+        kld_weight=1e-3,
+        kld_schedule="linear",
+        likelihood="gaussian",
     ).fit(digits)
     weights = [row["kld_weight"] for row in vae.history_]
     np.testing.assert_allclose(weights[:3], [1e-3 / 3, 2e-3 / 3, 1e-3], rtol=1e-6)
@@ -339,20 +362,24 @@ def test_warm_up_ends_before_the_best_epoch(digits, quick):
 def test_patience_waits_for_the_warm_up(digits, quick):
     """No epoch is an improvement; counting starts when the weight is full."""
     params = {**quick, "max_epochs": 20, "n_iter_no_change": 2, "tol": 1e9}
-    plain = VAETransformer(**params).fit(digits)
-    warm = VAETransformer(**params, kld_schedule="linear", kld_warmup=0.5).fit(digits)
+    plain = VAETransformer(**params, likelihood="gaussian").fit(digits)
+    warm = VAETransformer(
+        **params, kld_schedule="linear", kld_warmup=0.5, likelihood="gaussian"
+    ).fit(digits)
     assert plain.n_iter_ == 2
     assert warm.n_iter_ == 11
 
 
 def test_partial_fit_has_no_warm_up(small, quick):
-    vae = VAETransformer(**quick, kld_weight=1e-3, kld_schedule="linear")
+    vae = VAETransformer(
+        **quick, kld_weight=1e-3, kld_schedule="linear", likelihood="gaussian"
+    )
     vae.partial_fit(small)
     assert vae.history_[0]["kld_weight"] == pytest.approx(1e-3)
 
 
 def test_partial_fit_takes_today_s_free_bits(small, quick):
-    vae = VAETransformer(**quick).partial_fit(small)
+    vae = VAETransformer(**quick, likelihood="gaussian").partial_fit(small)
     row = vae.set_params(free_bits=3.0).partial_fit(small).history_[-1]
     assert row["train_free_bits_loss"] >= 9.0
 
@@ -362,9 +389,11 @@ def test_free_bits_keep_units_alive(digits):
     params = {"linear_path": None, "max_epochs": 20, "early_stopping": False}
     params |= {"kld_weight": 0.1, "latent_dim": 4, "random_state": 0}
     with pytest.warns(PosteriorCollapseWarning, match="free_bits"):
-        plain = VAETransformer(**params).fit(digits)
+        plain = VAETransformer(**params, likelihood="gaussian").fit(digits)
     with pytest.warns(PosteriorCollapseWarning, match="no more .* free_bits grant"):
-        free = VAETransformer(**params, free_bits=0.5).fit(digits)
+        free = VAETransformer(**params, free_bits=0.5, likelihood="gaussian").fit(
+            digits
+        )
     assert kl_per_unit(plain, digits).max() < 0.05
     assert kl_per_unit(free, digits).min() > 0.2
     row = free.history_[-1]
@@ -384,14 +413,14 @@ def test_free_bits_keep_units_alive(digits):
     ],
 )
 def test_bad_schedules_are_errors_before_training(small, quick, params, message):
-    vae = VAETransformer(**quick, **params)
+    vae = VAETransformer(**quick, **params, likelihood="gaussian")
     with pytest.raises(ValueError, match=message):
         vae.fit(small)
     assert not hasattr(vae, "net_")
 
 
 def test_collapse_warns_once_and_says_what_to_change(digits, quick):
-    vae = VAETransformer(**quick, kld_weight=10.0)
+    vae = VAETransformer(**quick, kld_weight=10.0, likelihood="gaussian")
     with pytest.warns(
         PosteriorCollapseWarning, match=r"lower kld_weight from 10"
     ) as got:
@@ -402,4 +431,4 @@ def test_collapse_warns_once_and_says_what_to_change(digits, quick):
 
 
 def test_rows_without_differences_are_not_blamed_on_the_weight(quick):
-    VAETransformer(**quick).fit(np.ones((20, 4)))
+    VAETransformer(**quick, likelihood="gaussian").fit(np.ones((20, 4)))

@@ -44,7 +44,7 @@ from skvae.metrics import pca_scorer
     ],
 )
 def test_bad_parameters(small, quick, params, message):
-    vae = VAETransformer(**{**quick, **params})
+    vae = VAETransformer(**{**quick, **params}, likelihood="gaussian")
     with pytest.raises(ValueError, match=message):
         vae.fit(small)
     assert not hasattr(vae, "n_features_in_")
@@ -54,7 +54,7 @@ def test_bad_parameters(small, quick, params, message):
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_missing_cuda(small, device):
     with pytest.raises(ValueError, match="torch sees 0 CUDA devices"):
-        VAETransformer(device=device).fit(small)
+        VAETransformer(device=device, likelihood="gaussian").fit(small)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_missing_cuda(small, device):
     ],
 )
 def test_bad_data(small, quick, make, message):
-    vae = VAETransformer(**quick)
+    vae = VAETransformer(**quick, likelihood="gaussian")
     with pytest.raises(ValueError, match=message):
         vae.fit(make(small))
     assert not hasattr(vae, "n_features_in_")
 
 
 def test_wrong_width_after_fit(small, quick):
-    vae = VAETransformer(**quick).fit(small)
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(small)
     for method in (vae.transform, vae.score_samples, vae.reconstruct, vae.partial_fit):
         with pytest.raises(ValueError, match="X has 63 features, but VAETransformer"):
             method(small[:, :63])
@@ -125,9 +125,9 @@ def containers(X, tmp_path):
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 def test_every_container(digits, quick, tmp_path):
     X = 16 * digits[:60]  # whole numbers, which every dtype holds
-    expected = VAETransformer(**quick).fit(X)
+    expected = VAETransformer(**quick, likelihood="gaussian").fit(X)
     for name, container in containers(X, tmp_path).items():
-        vae = VAETransformer(**quick)
+        vae = VAETransformer(**quick, likelihood="gaussian")
         codes = vae.fit_transform(container)
         assert codes.shape == (60, 3), name
         double = name not in ("float32", "float16", "uint8", "bool") and (
@@ -148,7 +148,7 @@ def test_every_container(digits, quick, tmp_path):
 
 def test_feature_names_are_checked(small, quick):
     frame = pd.DataFrame(small, columns=[f"p{i}" for i in range(64)])
-    vae = VAETransformer(**quick).fit(frame)
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(frame)
     with pytest.raises(ValueError, match="feature names"):
         vae.transform(frame[frame.columns[::-1]])
 
@@ -159,30 +159,30 @@ def test_badly_scaled_column_is_named(quick):
     with pytest.warns(
         UserWarning, match=r"Column 3 of X has \d+ times.*StandardScaler"
     ):
-        VAETransformer(**quick).fit(X)
+        VAETransformer(**quick, likelihood="gaussian").fit(X)
     frame = pd.DataFrame(X, columns=list("abcde"))
     with pytest.warns(UserWarning, match="Column 'd' of X"):
-        VAETransformer(**quick).fit(frame)
+        VAETransformer(**quick, likelihood="gaussian").fit(frame)
     with pytest.warns(UserWarning, match="Column 3 of X"):
-        VAETransformer(**quick).fit(sparse.csr_array(X))
+        VAETransformer(**quick, likelihood="gaussian").fit(sparse.csr_array(X))
 
 
 def test_no_warning_where_scales_are_like(small, quick):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        VAETransformer(**quick).fit(small)
+        VAETransformer(**quick, likelihood="gaussian").fit(small)
 
 
 @pytest.mark.parametrize("n_rows", [2, 3, 5])
 def test_few_rows(small, quick, n_rows):
-    vae = VAETransformer(**quick).fit(small[:n_rows])
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(small[:n_rows])
     assert np.isfinite(vae.transform(small)).all()
     assert np.isfinite(vae.score(small))
 
 
 def test_constant_and_single_columns(quick):
     for X in (np.ones((20, 4)), np.zeros((20, 1)), np.arange(20.0)[:, None]):
-        vae = VAETransformer(**quick).fit(X)
+        vae = VAETransformer(**quick, likelihood="gaussian").fit(X)
         assert np.isfinite(vae.transform(X)).all()
         assert np.isfinite(vae.score(X))
         np.testing.assert_allclose(vae.reconstruct(X).mean(), X.mean(), atol=1.0)
@@ -192,12 +192,19 @@ def test_constant_and_single_columns(quick):
     "name", ["GELU", "Gelu", "SiLU", "ReLU", "LeakyReLU", "leaky_relu", "SwiGLU"]
 )
 def test_activation_names_of_old_configurations(small, quick, name):
-    assert VAETransformer(**quick, activation=name).fit(small).activation == name
+    assert (
+        VAETransformer(**quick, activation=name, likelihood="gaussian")
+        .fit(small)
+        .activation
+        == name
+    )
 
 
 def test_tail_of_one_row_with_batch_norm(small, quick):
     """65 rows in batches of 64: no crash, and no row is dropped."""
-    vae = VAETransformer(**quick, batch_size=64, early_stopping=False).fit(small[:65])
+    vae = VAETransformer(
+        **quick, batch_size=64, early_stopping=False, likelihood="gaussian"
+    ).fit(small[:65])
     assert np.isfinite(vae.history_[-1]["train_loss"])
 
 
@@ -242,7 +249,7 @@ def test_theory_and_diagnosis_take_entries_that_are_stored_twice(twice, quick):
     S, X = twice
     suggested = [suggest_kld_weights(rows, 3, random_state=0) for rows in (S, X)]
     np.testing.assert_allclose(*suggested, rtol=1e-6)
-    vae = VAETransformer(**quick).fit(X)
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(X)
     found, expected = diagnose(vae, S), diagnose(vae, X)
     assert found.elbo == pytest.approx(expected.elbo, rel=1e-9)
     assert found.expected_rate == pytest.approx(expected.expected_rate, rel=1e-6)
@@ -253,8 +260,10 @@ def test_theory_and_diagnosis_take_entries_that_are_stored_twice(twice, quick):
 def test_a_note_that_a_matrix_is_canonical_is_not_believed(twice, quick):
     S, X = twice
     S.has_canonical_format = True
-    model = VAETransformer(**quick).fit(S)
-    assert model.scale_ == pytest.approx(VAETransformer(**quick).fit(X).scale_)
+    model = VAETransformer(**quick, likelihood="gaussian").fit(S)
+    assert model.scale_ == pytest.approx(
+        VAETransformer(**quick, likelihood="gaussian").fit(X).scale_
+    )
 
 
 def test_rounding_is_no_variance(rng, quick, recwarn):
@@ -263,8 +272,8 @@ def test_rounding_is_no_variance(rng, quick, recwarn):
     kept = X.copy()
     kept[:, 6:] = 0.0
     for kind in (np.float64, np.float32):
-        model = VAETransformer(**quick).fit(X.astype(kind))
-        expected = VAETransformer(**quick).fit(kept.astype(kind))
+        model = VAETransformer(**quick, likelihood="gaussian").fit(X.astype(kind))
+        expected = VAETransformer(**quick, likelihood="gaussian").fit(kept.astype(kind))
         assert model.scale_ == pytest.approx(expected.scale_, rel=1e-6)
         assert model.score(X) == pytest.approx(expected.score(kept), rel=1e-4)
     assert not recwarn.list
@@ -272,7 +281,7 @@ def test_rounding_is_no_variance(rng, quick, recwarn):
 
 def test_a_table_that_is_constant_but_for_rounding(quick):
     X = np.full((100, 9), 0.1)
-    model = VAETransformer(**quick).fit(X)
+    model = VAETransformer(**quick, likelihood="gaussian").fit(X)
     assert model.scale_ == 1.0
     np.testing.assert_array_equal(model.transform(X), 0.0)
     np.testing.assert_allclose(model.reconstruct(X), X)
@@ -285,7 +294,7 @@ def test_many_constant_columns_are_counted_once(rng, quick, as_sparse):
     X = np.hstack([rng.randn(60, 5), np.zeros((60, 5))])
     rows = sparse.csr_array(X) if as_sparse else X
     with pytest.warns(UserWarning, match="5 of the 10 columns .*VarianceThresh") as got:
-        VAETransformer(**quick).fit(rows)
+        VAETransformer(**quick, likelihood="gaussian").fit(rows)
     assert len(got) == 1
 
 
@@ -295,7 +304,7 @@ OVERFLOWING = ["transform", "reconstruct", "reconstruction_error", "score_sample
 @pytest.mark.parametrize("method", [*OVERFLOWING, "score"])
 def test_rows_that_overflow_float32_say_so(rng, quick, method):
     X = rng.randn(80, 10).astype(np.float32)
-    vae = VAETransformer(**quick).fit(X)
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(X)
     odd = X[:3].copy()
     odd[1, 2] = 3e38
     apply = getattr(vae, method)
@@ -311,7 +320,7 @@ def test_rows_that_overflow_float32_say_so(rng, quick, method):
 
 def test_codes_that_overflow_say_so(rng, quick):
     X = rng.randn(80, 10).astype(np.float32)
-    vae = VAETransformer(**quick).fit(1e-3 * X)
+    vae = VAETransformer(**quick, likelihood="gaussian").fit(1e-3 * X)
     odd = X[:3].copy()
     odd[1] = 3e38
     with pytest.raises(ValueError, match="pass X as float64"):
@@ -329,9 +338,14 @@ def test_small_units_do_not_underflow_in_silence(rng, quick, as_sparse):
         assert score == pytest.approx(AETransformer(**quick).fit(X).score(X), 1e-3)
     tiny = sparse.csr_array(1e-200 * X) if as_sparse else 1e-200 * X
     with pytest.raises(ValueError, match="variance underflows"):
-        VAETransformer(**quick).fit(tiny)
+        VAETransformer(**quick, likelihood="gaussian").fit(tiny)
     # but what is the same everywhere is a constant, however small
-    assert VAETransformer(**quick).fit(np.full((9, 3), 1e-200)).scale_ == 1.0
+    assert (
+        VAETransformer(**quick, likelihood="gaussian")
+        .fit(np.full((9, 3), 1e-200))
+        .scale_
+        == 1.0
+    )
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

@@ -61,7 +61,8 @@ def warn_if_counts(X) -> None:
     if looks_like_counts(X):
         warn_user(
             "X looks like counts: whole numbers with long tails. The likelihood is "
-            "Gaussian, so the largest of them would decide the fit; normalise rows and "
+            "Gaussian, so the largest of them would decide the fit; use "
+            "likelihood='negative_binomial' of VAETransformer, or normalise rows and "
             "take logarithms first: numpy.log1p(1e4 * X / X.sum(axis=1)), or "
             "scanpy.pp.normalize_total and scanpy.pp.log1p."
         )

@@ -31,7 +31,10 @@ def advise(verdict: str, measured: Measured, training: Training) -> str:
     if verdict == UNTRAINED and not is_collapsed(
         m.active_units, m.rate, m.shuffle_loss
     ):
-        return f"The ELBO is {-m.gain:.3g} nats below PCA's: {_too_few(training)}."
+        of_linear = m.baseline.removeprefix("probabilistic ")
+        return (
+            f"The ELBO is {-m.gain:.3g} nats below {of_linear}'s: {_too_few(training)}."
+        )
     if verdict in (COLLAPSED, UNTRAINED):
         return collapse_advice(verdict, training)
     if verdict == NEARLY_DETERMINISTIC:
@@ -138,7 +141,7 @@ def _nearly_deterministic(measured: Measured, training: Training) -> str:
 def _below_linear(measured: Measured, training: Training) -> str:
     """Which of weight, steps and learning rate keeps a fit below PCA."""
     m = measured
-    worse = f"The ELBO is {-m.gain:.3g} nats below that of probabilistic PCA"
+    worse = f"The ELBO is {-m.gain:.3g} nats below that of {m.baseline}"
     off_balance = not 1.0 / FAR_BETA <= m.beta <= FAR_BETA
     if off_balance and m.rate >= UNTRAINED_RATE * m.expected_rate:
         about = _about_beta(measured, training)

@@ -97,7 +97,8 @@ class Measured(NamedTuple):
     ``noise_share`` is the noise variance over the mean variance of the features,
     ``weakest_kl`` the least KL of a unit, ``gain`` the ELBO beyond a linear model's and
     ``gain_error`` its standard error (NaN where there is no linear model);
-    ``balanced_weight`` the weight that is beta = 1 at the noise variance of today.
+    ``baseline`` the name of that model, ``balanced_weight`` the weight that is beta = 1
+    at the noise variance of today.
     """
 
     active_units: int
@@ -112,6 +113,7 @@ class Measured(NamedTuple):
     balanced_weight: float
     gain: float
     gain_error: float
+    baseline: str = "probabilistic PCA"
 
 
 def is_collapsed(

@@ -27,6 +27,10 @@ from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
 from .._utils.host import HostState
 
+# Squared error over the variance of the rows: an untrained network, which draws codes
+# for nothing, has less than 2.
+DIVERGED = 4.0
+
 
 class Affine(NamedTuple):
     """Inputs that are ``(X - mean) / scale``; without a mean, zeros of X stay zeros.
@@ -80,6 +84,24 @@ class LinearModel(HostState):
         raise NotImplementedError
 
 
+class Theory(NamedTuple):
+    """What linear theory expects of codes: nothing, where there is no such theory.
+
+    Attributes
+    ----------
+    n_active : int or None
+        Number of active units.
+    rate : float
+        Nats per row.
+    first_weight : float
+        Weight of the KL, in units of X, below which there is an active unit.
+    """
+
+    n_active: int | None = None
+    rate: float = float("nan")
+    first_weight: float = float("inf")
+
+
 class ExpectedNLL(Protocol):
     """``-E_q ln p(x | z)`` of rows with these posteriors, in nats: (n,), float64."""
 
@@ -105,6 +127,8 @@ class Likelihood(nn.Module, ABC):
         Whether it is of counts, whose rate has a size factor a row.
     has_linear_model : bool
         Whether :meth:`linear_model` gives one. Otherwise networks have no linear path.
+    baseline : str
+        What fits are judged by: its linear model, or its model with no code.
     has_own_scales : bool
         Whether every feature has a noise of its own, so that none dwarfs the others.
     inputs_are_rows : bool
@@ -122,6 +146,7 @@ class Likelihood(nn.Module, ABC):
     is_discrete: ClassVar[bool] = False
     takes_size: ClassVar[bool] = False
     has_linear_model: ClassVar[bool] = False
+    baseline: ClassVar[str] = "the model with no code"
     has_own_scales: ClassVar[bool] = False
     inputs_are_rows: ClassVar[bool] = True
     decodes_points: ClassVar[bool] = True
@@ -313,13 +338,14 @@ class Likelihood(nn.Module, ABC):
         """The mean loss that a mean :meth:`nll` stands for, at the calibrated ones."""
         return nll / self.n_features
 
-    def loss_of_mean(
+    def diverged_loss(
         self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
     ) -> float:
-        """Loss, in units of X, where the training rows' mean explains every row.
+        """Loss, in units of X, from which on training has diverged.
 
-        Of the training rows, or of rows with these moments (D,). Training that ends far
-        above it has diverged; infinite where that cannot be said.
+        That of squared errors ``DIVERGED`` times those of the training rows' mean, for
+        the training rows, or for rows with these moments (D,). Infinite where that
+        cannot be said.
         """
         return float("inf")
 
@@ -336,12 +362,16 @@ class Likelihood(nn.Module, ABC):
         """:meth:`unit_weight` at the calibrated shared parameters, in units of X."""
         return 1.0 / self.n_features
 
-    def first_weight(self, X) -> float:
-        """Largest weight, in units of X, at which a linear model has an active unit.
+    def theory(self, X, n_units: int, weight: float) -> Theory:
+        """What a linear model of rows X does at a weight, in units of X."""
+        return Theory()
 
-        Of rows X; infinite where that cannot be said.
+    def no_code(self) -> np.ndarray | None:
+        """Raw outputs (n_outputs,) of the best model without a code.
+
+        At a size of 1; None where its linear model is what a fit is judged by.
         """
-        return float("inf")
+        return None
 
     @property
     def usual_size(self) -> float:
@@ -352,9 +382,16 @@ class Likelihood(nn.Module, ABC):
         """Size factors (n,) of rows like the training rows."""
         return np.full(n, self.usual_size)
 
-    def noise_in_units_of_X(self) -> float | None:
-        """The calibrated noise variance, in squared units of X, where there is one."""
+    def noise_in_units_of_X(self) -> float | np.ndarray | None:
+        """The calibrated noise variance, in squared units of X, where there is one.
+
+        A number, or (D,).
+        """
         return None
+
+    def noise_share(self) -> float:
+        """Noise variance over the variance of the features; NaN where there is none."""
+        return float("nan")
 
     def to_units_of_X(self, target: Tensor) -> Tensor:
         """Rows (n, D) in model units, which may be overwritten, in units of X."""

@@ -69,11 +69,14 @@ class Bernoulli(Likelihood):
     def input_affine(self) -> Affine:
         return Affine(self.units.array("mean"), 1.0)
 
-    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+    def no_code(self) -> np.ndarray:
         """Logits of the means, with half a row of each kind more (Jeffreys)."""
         n_rows = self.units.number("n_rows")
-        share = (np.asarray(mean) * n_rows + 0.5) / (n_rows + 1.0)
+        share = (self.units.array("mean") * n_rows + 0.5) / (n_rows + 1.0)
         return np.log(share) - np.log1p(-share)
+
+    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+        return self.no_code()
 
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         nats = torch.addcmul(F.softplus(raw), target, raw, value=-1.0)

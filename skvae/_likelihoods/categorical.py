@@ -139,6 +139,9 @@ class Categorical(Likelihood):
         return None
 
     def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+        return self.no_code()
+
+    def no_code(self) -> np.ndarray:
         return np.log(self.frequencies.double().cpu().numpy())
 
     # -- the mass ----------------------------------------------------------------------

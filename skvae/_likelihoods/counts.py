@@ -129,8 +129,11 @@ class Counts(Likelihood):
     def input_affine(self) -> Affine:
         return Affine(None, 1.0)
 
-    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+    def no_code(self) -> np.ndarray:
         return self.log_rates
+
+    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+        return self.no_code()
 
     # -- the mass ----------------------------------------------------------------------
 

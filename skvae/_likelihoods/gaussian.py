@@ -22,12 +22,18 @@ from .._data.dataset import Minibatch
 from .._linear.components import Components
 from .._linear.covariance import Covariance
 from .._linear.linear_vae import noise_of_beta
-from .._linear.spectrum import noise_of_weight, spectrum, weight_of_noise
+from .._linear.spectrum import (
+    active_by_theory,
+    noise_of_weight,
+    rate_by_theory,
+    spectrum,
+    weight_of_noise,
+)
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .._utils.device import in_float64
 from .._utils.host import HostState
-from .base import Affine, ExpectedNLL, Likelihood, LinearModel, draws
+from .base import DIVERGED, Affine, ExpectedNLL, Likelihood, LinearModel, Theory, draws
 from .linear_gaussian import LinearGaussian, gaussian_nll
 from .quadratic import expected_squared_error
 
@@ -54,6 +60,7 @@ class Gaussian(Likelihood):
     has_linear_model = True
     loss_exponent = 2
     decodes_points = False
+    baseline = "probabilistic PCA"
     mean_is_affine = True
     running_noise: Tensor
 
@@ -160,13 +167,13 @@ class Gaussian(Likelihood):
         log_norm = self.n_features * math.log(2.0 * math.pi * self.noise_variance)
         return (2.0 * nll - log_norm) * self.noise_variance / self.n_features
 
-    def loss_of_mean(
+    def diverged_loss(
         self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
     ) -> float:
         if mean is None or variance is None:
-            return self.scale**2
+            return DIVERGED * self.scale**2
         off = np.square(mean - self.units.array("mean")).mean()
-        return float(variance.mean() + off)
+        return DIVERGED * float(variance.mean() + off)
 
     @torch.no_grad()
     def update_running_stats(self, loss: Tensor) -> None:
@@ -177,12 +184,20 @@ class Gaussian(Likelihood):
     def calibrated_weight(self) -> float:
         return weight_of_noise(self.noise_in_units_of_X(), self.n_features)
 
-    def first_weight(self, X) -> float:
-        largest = spectrum(X, 1, np.random.RandomState(0)).eigenvalues
-        return weight_of_noise(largest.max(initial=0.0), self.n_features)
+    def theory(self, X, n_units: int, weight: float) -> Theory:
+        eigenvalues = spectrum(X, n_units, np.random.RandomState(0)).eigenvalues
+        noise = noise_of_weight(weight, self.n_features)
+        return Theory(
+            active_by_theory(eigenvalues, noise),
+            rate_by_theory(eigenvalues, noise),
+            weight_of_noise(eigenvalues.max(initial=0.0), self.n_features),
+        )
 
     def noise_in_units_of_X(self) -> float:
         return self.noise_variance * self.scale**2
+
+    def noise_share(self) -> float:
+        return self.noise_variance
 
     def to_units_of_X(self, target: Tensor) -> Tensor:
         return self.mean(target)

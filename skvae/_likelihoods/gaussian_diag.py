@@ -61,6 +61,9 @@ class GaussianDiag(Standardised):
         noise = torch.from_numpy(random_state.standard_normal(tuple(raw.shape)))
         return self.mean(raw.add_(noise.to(raw) * self.variance.sqrt().to(raw)))
 
+    def _noise(self) -> np.ndarray:
+        return self.variance.double().cpu().numpy()
+
     # -- training ----------------------------------------------------------------------
 
     def loss(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

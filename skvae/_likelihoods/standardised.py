@@ -1,16 +1,20 @@
 """Rows whose columns are standardised inside: a noise of its own for every feature."""
 
+from abc import abstractmethod
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._data.moments import column_kurtosis
+from .._linear.components import bounded_index
 from .._linear.covariance import Covariance
 from .._linear.factor_analysis import FactorAnalysis, factor_analysis
+from .._linear.spectrum import active_by_theory, rate_by_theory
 from .._nn.autoencoder import PRECISION
 from .._utils.host import HostState
-from .base import Affine, Likelihood
+from .base import DIVERGED, Affine, Likelihood, Theory
 from .linear_factors import LinearFactors
 
 # Least noise variance of any feature, as a share of its variance.
@@ -38,6 +42,7 @@ class Standardised(Likelihood):
 
     has_linear_model = True
     has_own_scales = True
+    baseline = "factor analysis"
     floor: Tensor
 
     def __init__(self, n_features: int) -> None:
@@ -100,6 +105,12 @@ class Standardised(Likelihood):
         _, scales = self._units(raw)
         return scales.square()
 
+    def factors(self, X, n_units: int) -> FactorAnalysis:
+        """Factor analysis of rows of X, of as many as it should look at."""
+        index = bounded_index(X, np.arange(X.shape[0]), n_units)
+        generator = np.random.RandomState(0)
+        return self._factors(Covariance(X[index]), n_units, generator)
+
     def _factors(
         self,
         covariance: Covariance,
@@ -114,6 +125,37 @@ class Standardised(Likelihood):
             min(n_units, max(1, covariance.n_rows - 1)),
             self.floor.double().cpu().numpy(),
             random_state,
+        )
+
+    def diverged_loss(
+        self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
+    ) -> float:
+        """In nats of a Gaussian with the variance of such errors."""
+        squared = np.ones(1)
+        if mean is not None and variance is not None:
+            off = np.square(mean - self.units.array("mean")) + variance
+            squared = np.maximum(off / self.units.array("scales") ** 2, 1.0)
+        return 0.5 * float(np.log(2.0 * np.pi * DIVERGED * squared).mean() + 1.0)
+
+    def noise_in_units_of_X(self) -> np.ndarray:
+        """Noise variances (D,) of the features, in squared units of X."""
+        return self._noise() * self.units.array("scales") ** 2
+
+    def noise_share(self) -> float:
+        return float(self._noise().mean())
+
+    @abstractmethod
+    def _noise(self) -> np.ndarray:
+        """Noise variances (D,), in squared model units."""
+
+    def theory(self, X, n_units: int, weight: float) -> Theory:
+        """Factor analysis: a unit is active where its eigenvalue exceeds beta."""
+        values = self.factors(X, n_units).values
+        beta = weight * self.n_features
+        return Theory(
+            active_by_theory(values, beta),
+            rate_by_theory(values, beta),
+            max(float(values.max(initial=0.0)), 0.0) / self.n_features,
         )
 
     def linear_model(

@@ -99,6 +99,10 @@ class StudentT(Standardised):
         noise = torch.from_numpy(random_state.standard_t(dof, tuple(raw.shape)))
         return self.mean(raw.add_(noise.to(raw) * self.log_scale.exp().to(raw)))
 
+    def _noise(self) -> np.ndarray:
+        nu = self.log_dof.double().exp()
+        return ((2.0 * self.log_scale.double()).exp() * nu / (nu - 2.0)).cpu().numpy()
+
     # -- training ----------------------------------------------------------------------
 
     def loss(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:

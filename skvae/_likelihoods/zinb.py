@@ -27,7 +27,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     def n_outputs(self) -> int:
         return 2 * self.n_features
 
-    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
+    def no_code(self) -> np.ndarray:
         logits = np.full(self.n_features, FIRST_LOGIT)
         return np.concatenate([self.log_rates, logits])
 

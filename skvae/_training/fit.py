@@ -29,10 +29,6 @@ from .skorch_parts import Callback
 from .split import next_split
 from .state import FittedState, Record
 
-# Squared error over the variance of the rows: an untrained network, which draws codes
-# for nothing, has less than 2.
-DIVERGED = 4.0
-
 
 def begin(
     rows: Rows,
@@ -275,10 +271,10 @@ def has_diverged(fit: Fitted, X) -> bool:
     errors = [row[name] for row in fit.net.history if name in row]
     error = errors[-1] if errors else 0.0  # a callback may have ended it before
     likelihood = fit.state.likelihood
-    if not error > DIVERGED * likelihood.loss_of_mean():
+    if not error > likelihood.diverged_loss():
         return False
     # Training that goes on may have met rows of other units, or far away.
-    return bool(error > DIVERGED * likelihood.loss_of_mean(*column_moments(X)))
+    return bool(error > likelihood.diverged_loss(*column_moments(X)))
 
 
 def init_margin(n_active: int, shape: tuple, n_train: int) -> float:

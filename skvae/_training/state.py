@@ -4,18 +4,21 @@ Pickles, copies, warm starts, ``partial_fit`` and a move to another device are i
 ``state_dict``: tensors by name, and nothing that could run.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._data.dataset import Minibatch
 from .._evaluation.calibration import Codes
 from .._evaluation.evaluator import Density
 from .._evaluation.explained_variance import Explained
 from .._likelihoods.base import Likelihood, LinearModel
 from .._nn.autoencoder import VAE, Autoencoder
 from .._objectives.criterion import Criterion
+from .._utils.device import in_float64
 from .._utils.host import HostState
 
 
@@ -123,6 +126,20 @@ class FittedState(nn.Module):
         weight = self.record.background_weight
         n_pairs = int(self.host.number("n_pairs")) or None
         return Density(network, self.likelihood, self.background, weight, n_pairs)
+
+    def without_code(self) -> Callable[[Minibatch], Tensor]:
+        """What measures ln p of rows, nats, in the model of the same noise, no code."""
+        bias = self.likelihood.no_code()
+        assert bias is not None
+
+        def measure(batch: Minibatch) -> Tensor:
+            target = batch.target
+            raw = torch.as_tensor(bias, dtype=target.dtype, device=target.device)
+            raw = raw.expand(len(target), -1).clone()
+            raw = self.network.decoder.sized(raw, batch.covariates)
+            return -in_float64(self.likelihood.nll(raw, target, batch.mask))
+
+        return measure
 
     @property
     def code_scale(self) -> np.ndarray:

@@ -157,7 +157,7 @@ class Variational:
             # It is the network still, and its noise is calibrated for other rows.
             return linear.left_out * likelihood.scale**2
         noise = likelihood.noise_in_units_of_X()
-        if noise is None:
+        if not isinstance(noise, float):  # of no direction in particular
             return 0.0
         if self.kld_weight is None:
             return self.beta * noise

@@ -13,8 +13,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import ShuffleSplit
 from sklearn.utils import _safe_indexing
 
-from .._data.counts import warn_if_counts
+from .._data.counts import looks_like_counts, warn_if_counts
 from .._evaluation.advice import what_was_kept
+from .._likelihoods.registry import LIKELIHOODS
 from .._utils import routing
 from ..ae import AETransformer, RAETransformer, SAETransformer
 from ..presets import ESTIMATORS, preset_params
@@ -40,6 +41,7 @@ from .search import (
     differs,
     edges,
     format_results,
+    is_density,
     pca_scores,
     results,
     search,
@@ -99,10 +101,23 @@ def _read(args) -> Table:
     )
     if table.left_out:
         print(f"left out, not numbers: {some(table.left_out)}")
-    if not getattr(args, "no_scale", True):
+    if not getattr(args, "no_scale", True) and args.likelihood is None:
         # Standardised, they are no whole numbers, and no estimator would see it.
+        if looks_like_counts(table.X):
+            print(
+                "X looks like counts: --likelihood negative_binomial fits them as they "
+                "are."
+            )
         warn_if_counts(table.X)
     return table
+
+
+def _scales(args) -> bool:
+    """Whether columns are standardised: not those of a discrete likelihood."""
+    named = args.likelihood is not None
+    return not args.no_scale and not (
+        named and LIKELIHOODS[args.likelihood].is_discrete
+    )
 
 
 def _params(args) -> dict:
@@ -117,6 +132,8 @@ def _params(args) -> dict:
         params["max_epochs"] = args.max_epochs
     if args.hidden_dims is not None:
         params["hidden_dims"] = tuple(args.hidden_dims)
+    if args.likelihood is not None:
+        params["likelihood"] = args.likelihood
     return params
 
 
@@ -130,12 +147,14 @@ def _estimator(args):
     if args.latent_dim is not None:
         params["latent_dim"] = args.latent_dim
     owner = "VAETransformer" if args.preset is None else ESTIMATORS[args.preset]
-    if args.kld_weight is not None:
-        if owner != "VAETransformer":
+    for flag in ("kld_weight", "likelihood"):
+        value = getattr(args, flag)
+        if value is not None and owner != "VAETransformer":
             raise ValueError(
-                f"--kld-weight is for a VAETransformer, and --preset {args.preset} is "
-                f"of {owner}; leave one out."
+                f"--{flag.replace('_', '-')} is for a VAETransformer, and --preset "
+                f"{args.preset} is of {owner}; leave one out."
             )
+    if args.kld_weight is not None:
         params["kld_weight"] = args.kld_weight
     return next(kind for kind in FAMILY if kind.__name__ == owner)(**params)
 
@@ -168,13 +187,15 @@ def _search(args) -> None:
         name = "digits (1797 x 64, pixels 0 to 1)"
     else:
         table = _read(args)
-        image_shape, scale = None, not args.no_scale
+        image_shape, scale = None, _scales(args)
         name = f"{args.file} ({table.X.shape[0]} x {table.X.shape[1]})"
     X, params = table.X, _params(args)
     preset_dim, _ = params.pop("latent_dim", None), params.pop("kld_weight", None)
     dims = args.latent_dims or default_dims(X.shape[1], preset_dim)
     dims = list(dict.fromkeys(dims))
-    weights = args.kld_weights or default_weights(X, scale, dims, args.seed)
+    weights = args.kld_weights or default_weights(
+        X, scale, dims, args.seed, args.likelihood or "gaussian"
+    )
     weights = list(dict.fromkeys(weights))
     if args.out is not None:
         make_empty_folder(args.out)
@@ -242,7 +263,7 @@ def _fit(args) -> None:
     X = table.X
     if args.latent_dim is None and args.preset is None:
         estimator.set_params(latent_dim=max(1, min(DEFAULT_DIM, X.shape[1] - 1)))
-    model = make_model(X, estimator, scale=not args.no_scale, names=table.feature_names)
+    model = make_model(X, estimator, scale=_scales(args), names=table.feature_names)
     conditions = table.conditions
     refuse_conditions(model, conditions)
     print(f"{args.file} ({X.shape[0]} x {X.shape[1]})", flush=True)
@@ -275,7 +296,7 @@ def _held_out(model, X, fraction: float, seed: int, conditions=None) -> str:
     other = routing.fit(clone(model), *_rows(X, conditions, train))
     shown = _score(other, *_rows(X, conditions, test))
     line = f"held out, {n_test} rows: {shown}"
-    if isinstance(other[-1], VAETransformer):
+    if isinstance(other[-1], VAETransformer) and is_density(other[-1]):
         found = pca_scores(X, other[-1].latent_dim, model[:-1], split)
         if not np.isnan(found["pca"]):
             line += f"; PCA {found['pca']:.2f}"

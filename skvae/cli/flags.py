@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 
+from .._likelihoods.registry import LIKELIHOODS
 from .._version import __version__
 from ..presets import ESTIMATORS
 from .files import CELLS, READABLE, WRITABLE
@@ -219,6 +220,12 @@ def _add_training_options(command) -> None:
         "--preset",
         choices=tuple(ESTIMATORS),
         help="parameters to start from, as in from_preset; other flags overrule them",
+    )
+    command.add_argument(
+        "--likelihood",
+        choices=tuple(LIKELIHOODS),
+        help="noise of a VAETransformer; counts, bits and categories are taken as they "
+        "are, not standardised; default: the estimator's",
     )
     command.add_argument(
         "--hidden-dims",

@@ -68,10 +68,18 @@ def default_dims(n_features: int, preset_dim: int | None = None) -> list[int]:
     return sorted({max(1, n_features // 4), max(1, n_features // 2)})
 
 
-def default_weights(X, scale: bool, dims: Sequence[int], seed: int = 0) -> list[float]:
+def default_weights(
+    X,
+    scale: bool,
+    dims: Sequence[int],
+    seed: int = 0,
+    likelihood: str = "gaussian",
+) -> list[float]:
     """What :func:`skvae.inspection.suggest_kld_weights` says of X as it is scaled."""
     scaled = scaler(X, scale).fit_transform(X)
-    weights = suggest_kld_weights(scaled, max(dims), N_SUGGESTED, random_state=seed)
+    weights = suggest_kld_weights(
+        scaled, max(dims), N_SUGGESTED, likelihood=likelihood, random_state=seed
+    )
     return [float(f"{weight:.2g}") for weight in weights[:N_WEIGHTS]]
 
 
@@ -170,10 +178,10 @@ def _run_name(params: dict) -> str:
 def results(grid: GridSearchCV, X) -> list[dict]:
     """One dict per candidate, in the order of the grid; the same dims share a PCA."""
     cv_results = grid.cv_results_
-    pca = {
-        k: pca_scores(X, k, grid.estimator[:-1], grid.cv)
-        for k in sorted({p["vae__latent_dim"] for p in cv_results["params"]})
-    }
+    dims = sorted({p["vae__latent_dim"] for p in cv_results["params"]})
+    pca = {k: {"pca": np.nan, "pca_sklearn": np.nan} for k in dims}
+    if is_density(grid.estimator[-1]):
+        pca = {k: pca_scores(X, k, grid.estimator[:-1], grid.cv) for k in dims}
     return [
         {
             "kld_weight": p["vae__kld_weight"],
@@ -188,6 +196,11 @@ def results(grid: GridSearchCV, X) -> list[dict]:
         }
         for i, p in enumerate(cv_results["params"])
     ]
+
+
+def is_density(vae: VAETransformer) -> bool:
+    """Whether its score compares with PCA's: not that of counts, bits, categories."""
+    return not vae._likelihood_type().is_discrete
 
 
 def pca_scores(X, latent_dim: int, before, cv) -> dict[str, float]:
