@@ -18,7 +18,7 @@ def rows_for(name, n=120, d=9, seed=0):
     maps = np.random.RandomState(7).randn(2, d)
     eta = rng.randn(n, 2) @ maps
     if name == "bernoulli":
-        return (rng.uniform(size=(n, d)) < 1.0 / (1.0 + np.exp(-2.0 * eta))) * 1.0
+        return (rng.uniform(size=(n, d)) < 1.0 / (1.0 + np.exp(-4.0 * eta - 1.0))) * 1.0
     if name == "categorical":
         return np.digitize(eta + 0.3 * rng.randn(n, d), [-1.0, 0.0, 1.0]) * 1.0
     if name in COUNTS:

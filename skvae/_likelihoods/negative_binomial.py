@@ -57,8 +57,9 @@ class NegativeBinomial(Counts):
         crossed = np.asarray(X.T @ size).ravel()
         about = squares - 2.0 * rates * crossed + rates**2 * (size**2).sum()
         excess = about - rates * size.sum()
-        with np.errstate(divide="ignore"):
-            r = rates**2 * (size**2).sum() / np.maximum(excess, 0.0)
+        # Without any excess, as of a table without any count, it is Poisson.
+        r = np.full_like(rates, np.inf)
+        np.divide(rates**2 * (size**2).sum(), excess, out=r, where=excess > 0.0)
         # What a code explains is no dispersion: begin below it.
         log_r = np.log(np.clip(2.0 * r, 1e-2, 1e3))
         with torch.no_grad():
