@@ -234,6 +234,23 @@ def test_sizes_of_rows_are_sums_or_none_or_given(name):
         none.inverse_transform(none.transform(X), size_factor=2.0)
 
 
+@pytest.mark.parametrize("size_factor", ["row_sum", None])
+def test_training_does_not_go_on_with_other_sizes(size_factor):
+    X = rows_for("poisson")
+    changed = {"size_factor": None if size_factor else "row_sum"}
+    vae = model("poisson", size_factor=size_factor, warm_start=True).fit(X)
+    for method in (vae.partial_fit, vae.fit):
+        with pytest.raises(ValueError, match="changed since the last fit"):
+            vae.set_params(**changed) and method(X)
+    vae.set_params(warm_start=False).fit(X)
+    given = model("poisson").partial_fit(X, size_factor=2.0)
+    given.set_params(size_factor=None).partial_fit(X, size_factor=2.0)
+    with pytest.raises(ValueError, match="pass that of these rows, too"):
+        given.partial_fit(X)
+    with pytest.raises(ValueError, match="likelihood changed since the last fit"):
+        given.set_params(likelihood="zinb").partial_fit(X, size_factor=2.0)
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_reconstructions_have_the_size_that_is_asked_for(name):
     X = rows_for(name)
