@@ -433,14 +433,14 @@ class BaseAutoencoder(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         try:
             kind = self._likelihood_type()
-        except ValueError:  # fit says so
+        except (TypeError, ValueError):  # no likelihood: fit says so
             return tags
         tags.input_tags.positive_only = kind.is_nonnegative
         # Of whole numbers: scikit-learn has no other tag that says so.
         tags.input_tags.categorical = kind.is_whole
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     # -- fitting -----------------------------------------------------------------------

@@ -106,7 +106,13 @@ class Inference(BaseEstimator):
         return getattr(self, "size_factor", None) if takes_size else None
 
     def _check_same_sizes(self) -> None:
-        """Refuse to go on with rates of another kind."""
+        """Refuse to go on with rates of another kind.
+
+        Raises
+        ------
+        ValueError
+            If the parameter ``size_factor`` is not what it was, and decides.
+        """
         if self._likelihood_type() is not type(self._likelihood_):
             return  # which is refused, too
         if self._sizes not in (GIVEN, self._kind_of_sizes(None)):

@@ -62,4 +62,7 @@ def test_tags_of_others():
     assert not tags.positive_only
     assert not tags.categorical
     # fit complains; tags, which a pipeline's picture asks for, do not
-    assert get_tags(VAETransformer(likelihood="none")).input_tags.sparse
+    for wrong in ("none", None, []):
+        tags = get_tags(VAETransformer(likelihood=wrong))
+        assert tags.input_tags.sparse
+        assert tags.transformer_tags.preserves_dtype == ["float64", "float32"]
