@@ -438,6 +438,13 @@ class BaseAutoencoder(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        try:
+            kind = self._likelihood_type()
+        except (TypeError, ValueError):  # no likelihood: fit says so
+            return tags
+        tags.input_tags.positive_only = kind.is_nonnegative
+        # Of whole numbers: scikit-learn has no other tag that says so.
+        tags.input_tags.categorical = kind.is_whole
         return tags
 
     # -- fitting -----------------------------------------------------------------------
@@ -483,6 +490,8 @@ class BaseAutoencoder(
         self._dtype = np.dtype(dtype).name
         self.net_ = fit.net
         affine = fit.state.likelihood.input_affine()
+        for name in ("mean_", "scale_"):  # of an earlier fit with another likelihood
+            self.__dict__.pop(name, None)
         if affine is not None and affine.mean is not None:
             self.mean_, self.scale_ = affine
         explained = fit.state.explained

@@ -90,11 +90,8 @@ class Inference(BaseEstimator):
         if reset:
             self._conditions = [] if conditions is None else fit_conditions(conditions)
             self._sizes = self._kind_of_sizes(size_factor)
-        elif self._kind_of_sizes(size_factor) != self._sizes:
-            raise ValueError(
-                f"size_factor changed since the last fit, which had {self._sizes!r}; "
-                "clone the estimator, or fit with warm_start=False."
-            )
+        else:
+            self._check_same_sizes()
         return Rows(X, self._covariates(X, conditions, size_factor))
 
     def _kind_of_sizes(self, size_factor) -> str | None:
@@ -107,6 +104,24 @@ class Inference(BaseEstimator):
                 )
             return GIVEN
         return getattr(self, "size_factor", None) if takes_size else None
+
+    def _check_same_sizes(self) -> None:
+        """Refuse to go on with rates of another kind.
+
+        Raises
+        ------
+        ValueError
+            If the parameter ``size_factor`` is not what it was, and decides.
+        """
+        if self._likelihood_type() is not type(self._likelihood_):
+            return  # which is refused, too
+        if self._sizes not in (GIVEN, self._kind_of_sizes(None)):
+            raise ValueError(
+                f"size_factor={getattr(self, 'size_factor', None)!r} has changed since "
+                f"the last fit, whose sizes were {self._sizes!r}, and training cannot "
+                "go on with another; clone the estimator, or fit with "
+                "warm_start=False."
+            )
 
     def _rows(
         self, X, conditions=None, size_factor=None, *, decoded=True, min_rows=1

@@ -125,15 +125,13 @@ def suggest_kld_weights(
     X = canonical(X)
     kind = LIKELIHOODS[likelihood]
     if kind.is_discrete:
-        return (
-            np.geomspace(LEAST_BETA, MOST_BETA if n > 1 else LEAST_BETA, n) / X.shape[1]
-        )
+        return np.geomspace(LEAST_BETA, MOST_BETA, max(n, 2))[:n] / X.shape[1]
     seed = np.random.RandomState() if random_state is None else random_state
     # One more than there are units: the gap below the last.
     rows = spectrum(X, int(latent_dim) + 1, check_random_state(seed))
     if rows.total_variance == 0.0:
         raise ValueError("X is constant: no weight leaves a unit anything to say.")
-    if kind.has_own_scales:
+    if issubclass(kind, Standardised):
         values = _factor_values(kind(X.shape[1]), X, int(latent_dim) + 1)
         # In units of the noise: what no unit explains has the variance 1.
         total = float(values.sum()) + X.shape[1] - len(values)

@@ -85,9 +85,9 @@ def _refuse_mix(estimator: VAETransformer) -> None:
     kinds = ("a density", "a probability mass")
     raise ValueError(
         f"likelihood={estimator.likelihood_!r} is {kinds[is_discrete]}, and the "
-        f"estimator that was cloned for it is {kinds[not is_discrete]}: their scores do "
-        "not compare. Search over likelihoods of one kind, and give the estimator that "
-        "is searched one of them."
+        f"estimator that was cloned for it is {kinds[not is_discrete]}: their scores "
+        "do not compare. Search over likelihoods of one kind, and give the estimator "
+        "that is searched one of them."
     )
 
 

@@ -333,6 +333,7 @@ class VAETransformer(Generative):
         self.kld_weight_ = self.beta * unit if weight is None else weight
         self.beta_ = self.kld_weight_ / unit
         noise = likelihood.noise_in_units_of_X()
+        self.__dict__.pop("noise_variance_", None)  # of an earlier fit with another one
         if noise is not None:
             self.noise_variance_ = noise
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, stats
 
-from skvae._data.moments import column_moments
+from skvae._data.moments import column_kurtosis, column_moments
 
 
 @pytest.fixture
@@ -34,3 +34,25 @@ def test_a_column_that_is_constant_but_for_rounding_has_no_variance():
         _, variance = column_moments(source)
         assert (variance[:2] == 0.0).all()
         assert variance[2] > 0.0
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array, sparse.csr_matrix])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kurtosis_is_scipy_s(X, kind, dtype):
+    X[np.abs(X) < 1] = 0
+    X[:, 3], X[:, 4] = 0.0, 5.0  # constant columns have none: 1
+    X[:, 5] = np.arange(len(X)) % 2  # as light as tails can be
+    found = column_kurtosis(kind(X.astype(dtype)), X.mean(axis=0), X.var(axis=0))
+    varies = np.ptp(X, axis=0) > 0
+    expected = np.ones(12)
+    expected[varies] = stats.kurtosis(X[:, varies], axis=0, fisher=False)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert found[5] == pytest.approx(1.0)
+    assert (found >= 1.0).all()
+
+
+def test_kurtosis_of_one_row_among_many_is_their_number():
+    X = np.zeros((100_000, 1))
+    X[7] = 1e30
+    found = column_kurtosis(X, X.mean(axis=0), X.var(axis=0))
+    assert found[0] == pytest.approx(100_000, rel=1e-3)

@@ -7,6 +7,7 @@ What was learnt of the training rows is plain data, so that it pickles as such.
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 # Kinds of numpy's that are measured; all others are told apart.
 _NUMERIC = "f"
@@ -80,7 +81,8 @@ def encode_conditions(
             f"conditions has {len(encoded)} rows, and X has {n_rows}; give one of each "
             "row, or one for all."
         )
-    return np.broadcast_to(encoded, (n_rows, encoded.shape[1]))
+    # Not broadcast: torch does not take memory that is read-only.
+    return encoded if len(encoded) == n_rows else np.repeat(encoded, n_rows, axis=0)
 
 
 def _check_name(name: str, known: str) -> None:
@@ -98,6 +100,8 @@ def _columns(conditions) -> list[tuple[Any, np.ndarray]]:
             (str(name), np.asarray(conditions[name])) for name in conditions.columns
         ]
     name = getattr(conditions, "name", None)
+    if sparse.issparse(conditions):  # as a OneHotEncoder gives them
+        conditions = conditions.toarray()
     table = np.asarray(conditions)
     if table.ndim == 0:
         table = table.reshape(1, 1)
@@ -119,13 +123,23 @@ def _values(name, column: np.ndarray) -> tuple[np.ndarray, bool]:
         if not np.isfinite(column).all():
             raise ValueError(f"Condition {name!r} has missing or infinite values.")
         return column.astype(np.float64), True
-    missing = [value is None or value != value for value in column.tolist()]
+    missing = [_is_missing(value) for value in column.tolist()]
     if any(missing):
         raise ValueError(
             f"Condition {name!r} has {sum(missing)} missing values; fill them, with a "
             "category of their own if they are one."
         )
     return np.array([str(value) for value in column.tolist()]), False
+
+
+def _is_missing(value) -> bool:
+    """Whether a value is None, NaN or a data frame's NA, which equals nothing."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:  # NA is not even unequal
+        return True
 
 
 def _encoded(column: np.ndarray, known: dict[str, Any]) -> np.ndarray:

@@ -123,6 +123,8 @@ class Likelihood(nn.Module, ABC):
     is_discrete : bool
         Whether it is a probability mass: scores of a mass and of a density do not rank
         together.
+    is_nonnegative, is_whole : bool
+        Whether X has to be so: what scikit-learn's tags say.
     takes_size : bool
         Whether it is of counts, whose rate has a size factor a row.
     has_linear_model : bool
@@ -144,6 +146,8 @@ class Likelihood(nn.Module, ABC):
 
     name: ClassVar[str] = ""
     is_discrete: ClassVar[bool] = False
+    is_nonnegative: ClassVar[bool] = False
+    is_whole: ClassVar[bool] = False
     takes_size: ClassVar[bool] = False
     has_linear_model: ClassVar[bool] = False
     baseline: ClassVar[str] = "the model with no code"
@@ -301,9 +305,13 @@ class Likelihood(nn.Module, ABC):
     def loss(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         """What training minimises beside the KL: the mean over elements, a scalar.
 
-        ``kld_weight`` is relative to it. By default the negative log-likelihood over D.
+        Over those that were observed. ``kld_weight`` is relative to it. By default the
+        negative log-likelihood over D.
         """
-        return self.nll(raw, target, mask).mean() / self.n_features
+        nll = self.nll(raw, target, mask)
+        if mask is not None:
+            return nll.sum() / mask.sum()
+        return nll.mean() / self.n_features
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._utils.host import HostState
+from .._utils.validation import first_of
 from .base import Affine, Likelihood
 
 
@@ -20,6 +21,7 @@ class Bernoulli(Likelihood):
 
     name = "bernoulli"
     is_discrete = True
+    is_nonnegative = True
     has_own_scales = True
     inputs_are_rows = False
 
@@ -34,17 +36,11 @@ class Bernoulli(Likelihood):
         bad = (values < 0.0) | (values > 1.0)
         if not bad.any():
             return
-        if sparse.issparse(X):
-            first = int(np.flatnonzero(bad)[0])
-            column, value = int(X.indices[first]), X.data[first]
-        else:
-            row, column = np.argwhere(bad)[0]
-            value = X[row, column]
-        name = column if feature_names is None else repr(str(feature_names[column]))
         raise ValueError(
-            f"Column {name} of X has {value:g}, and likelihood='bernoulli' is of bits, "
-            "or of pixels from 0 to 1: divide pixels by their largest value (255), or "
-            "use likelihood='gaussian_diag', or 'negative_binomial' for counts."
+            f"{first_of(X, bad, feature_names)}, and likelihood='bernoulli' is of "
+            "bits, or of pixels from 0 to 1: divide pixels by their largest value "
+            "(255), or use likelihood='gaussian_diag', or 'negative_binomial' for "
+            "counts."
         )
 
     def fit_inputs(
@@ -79,7 +75,8 @@ class Bernoulli(Likelihood):
         return self.no_code()
 
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        nats = torch.addcmul(F.softplus(raw), target, raw, value=-1.0)
+        # softplus(raw) - x raw would lose what a bit that is nearly sure costs.
+        nats = (1.0 - target) * F.softplus(raw) + target * F.softplus(-raw)
         return (nats if mask is None else nats * mask).sum(dim=1)
 
     def loss_and_grad(

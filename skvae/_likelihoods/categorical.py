@@ -13,6 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
+from .._utils.validation import first_of, name_of
 from .base import Likelihood
 
 # Categories of a column from which on they are no categories.
@@ -31,6 +32,8 @@ class Categorical(Likelihood):
 
     name = "categorical"
     is_discrete = True
+    is_nonnegative = True
+    is_whole = True
     has_own_scales = True
     inputs_are_rows = False
     starts: Tensor
@@ -52,11 +55,11 @@ class Categorical(Likelihood):
 
     @classmethod
     def of_rows(cls, X) -> Self:
-        likelihood = cls(X.shape[1])
-        likelihood._check_codes(X, None)
         most = X.max(axis=0)
         most = most.toarray().ravel() if sparse.issparse(most) else np.asarray(most)
-        return cls(X.shape[1], [int(m) + 1 for m in np.maximum(most, 1)])
+        # What is no code is refused by check, which knows the columns' names.
+        most = np.clip(most, 1, MOST_CATEGORIES - 1)
+        return cls(X.shape[1], [int(m) + 1 for m in most])
 
     @property
     def params(self) -> dict[str, Any]:
@@ -80,7 +83,7 @@ class Categorical(Likelihood):
         if len(unseen):
             j = int(unseen[0])
             raise ValueError(
-                f"Column {_name(j, feature_names)} of X has the unseen category "
+                f"Column {name_of(j, feature_names)} of X has the unseen category "
                 f"{most[j]:g}: the training rows had 0 to {self.n_categories[j] - 1}. "
                 "An OrdinalEncoder(handle_unknown='use_encoded_value', "
                 "unknown_value=...) in front can give unknown ones a code of the "
@@ -89,20 +92,16 @@ class Categorical(Likelihood):
 
     def _check_codes(self, X, feature_names) -> None:
         values = X.data if sparse.issparse(X) else X
-        bad = (values < 0.0) | (values != np.floor(values)) | (values > MOST_CATEGORIES)
+        bad = (
+            (values < 0.0) | (values != np.floor(values)) | (values >= MOST_CATEGORIES)
+        )
         if not bad.any():
             return
-        if sparse.issparse(X):
-            first = int(np.flatnonzero(bad)[0])
-            j, value = int(X.indices[first]), X.data[first]
-        else:
-            i, j = np.argwhere(bad)[0]
-            value = X[i, j]
         raise ValueError(
-            f"Column {_name(j, feature_names)} of X has {value:g}, and "
-            "likelihood='categorical' is of codes 0, 1, ..., K - 1 of at most "
-            f"{MOST_CATEGORIES} categories: put a sklearn.preprocessing.OrdinalEncoder "
-            "in front, or use likelihood='gaussian_diag' for numbers."
+            f"{first_of(X, bad, feature_names)}, and likelihood='categorical' is of "
+            f"codes 0, 1, ..., K - 1 of at most {MOST_CATEGORIES} categories: put a "
+            "sklearn.preprocessing.OrdinalEncoder in front, or use "
+            "likelihood='gaussian_diag' for numbers."
         )
 
     def fit_inputs(
@@ -193,7 +192,3 @@ class Categorical(Likelihood):
         """Fisher's, but for the sum of a column's changes."""
         p = self.log_p(raw).exp_()
         return p * (1.0 - p)
-
-
-def _name(column: int, feature_names) -> str:
-    return str(column) if feature_names is None else repr(str(feature_names[column]))

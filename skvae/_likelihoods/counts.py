@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .._data.covariates import NONE, SMALLEST_SIZE, Covariates
 from .._utils.host import HostState
+from .._utils.validation import first_of
 from .base import Affine, Likelihood
 
 # Logarithms of rates beyond which a rate is not followed: float32 ends at 88.
@@ -36,6 +37,8 @@ class Counts(Likelihood):
     """
 
     is_discrete = True
+    is_nonnegative = True
+    is_whole = True
     takes_size = True
     has_own_scales = True
     inputs_are_rows = False
@@ -50,27 +53,13 @@ class Counts(Likelihood):
 
     def check(self, X, feature_names=None) -> None:
         values = X.data if sparse.issparse(X) else X
-        if values.size == 0:
+        bad = (values < 0.0) | (values != np.floor(values))
+        if not bad.any():
             return
-        for wrong, what in ((np.less, "negative"), (_is_fraction, "not whole")):
-            bad = wrong(values, 0.0)
-            if bad.any():
-                self._refuse(X, bad, what, feature_names)
-
-    def _refuse(self, X, bad: np.ndarray, what: str, feature_names) -> None:
-        """Name the first value that is no count."""
-        if sparse.issparse(X):
-            first = int(np.flatnonzero(bad)[0])
-            column, value = int(X.indices[first]), X.data[first]
-        else:
-            row, column = np.argwhere(bad)[0]
-            value = X[row, column]
-        name = column if feature_names is None else repr(str(feature_names[column]))
         raise ValueError(
-            f"Column {name} of X has {value:g}, which is {what}, and "
-            f"likelihood={self.name!r} is of counts: 0, 1, 2, ... Pass the counts as "
-            "they are, without normalising or scaling, or use likelihood="
-            "'gaussian_diag' for such numbers."
+            f"{first_of(X, bad, feature_names)}, and likelihood={self.name!r} is of "
+            "counts: 0, 1, 2, ... Pass the counts as they are, without normalising or "
+            "scaling, or use likelihood='gaussian_diag' for such numbers."
         )
 
     @property
@@ -178,7 +167,3 @@ class Nonzeros:
     def per_column(self, entries: Tensor) -> Tensor:
         """Sums over the entries of every column, (D,)."""
         return entries.new_zeros(self.shape[1]).index_add_(0, self.columns, entries)
-
-
-def _is_fraction(values: np.ndarray, _: float) -> np.ndarray:
-    return values != np.floor(values)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
+from .._utils.device import in_float64
 from .counts import Counts, Nonzeros
+from .poisson import poisson_deviance
 
 
 class Multinomial(Counts):
@@ -22,7 +24,9 @@ class Multinomial(Counts):
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
         if mask is not None:  # the counts that were seen, given their total
-            raw, target = raw.masked_fill(~mask, -torch.inf), target * mask
+            # Not -inf: of a row that nobody has seen its softmax would be NaN.
+            lowest = 0.5 * torch.finfo(raw.dtype).min
+            raw, target = raw.masked_fill(~mask, lowest), target * mask
         log_p = torch.log_softmax(raw, dim=1)
         if mask is not None:
             log_p = log_p.masked_fill(~mask, 0.0)
@@ -70,11 +74,13 @@ class Multinomial(Counts):
         return torch.from_numpy(np.stack(drawn)).to(raw)
 
     def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
-        """``2 x ln(x / mean)`` of every element: rows of them add up to a deviance."""
-        log_p = torch.log_softmax(raw, dim=1)
-        total = target.sum(dim=1, keepdim=True)
-        log_mean = log_p + torch.log(total.clamp(min=1e-30))
-        return 2.0 * (torch.xlogy(target, target) - target * log_mean)
+        """Poisson's unit deviance at the means: rows of them add up to a deviance.
+
+        ``2 (x ln(x / m) - (x - m))``: the means have the total of the counts.
+        """
+        log_p = torch.log_softmax(in_float64(raw), dim=1)
+        total = in_float64(target).sum(dim=1, keepdim=True)
+        return poisson_deviance(log_p + torch.log(total.clamp(min=1e-30)), target)
 
     def output_metric(self, raw: Tensor) -> Tensor:
         """Fisher's of a row with the usual total, but for the sum of its changes."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .._data.covariates import NONE, Covariates
 from .._nn.autoencoder import PRECISION
+from .._utils.device import in_float64
 from .counts import Counts, Nonzeros
 from .poisson import LARGEST_MEAN
 
@@ -56,8 +57,9 @@ class NegativeBinomial(Counts):
         crossed = np.asarray(X.T @ size).ravel()
         about = squares - 2.0 * rates * crossed + rates**2 * (size**2).sum()
         excess = about - rates * size.sum()
-        with np.errstate(divide="ignore"):
-            r = rates**2 * (size**2).sum() / np.maximum(excess, 0.0)
+        # Without any excess, as of a table without any count, it is Poisson.
+        r = np.full_like(rates, np.inf)
+        np.divide(rates**2 * (size**2).sum(), excess, out=r, where=excess > 0.0)
         # What a code explains is no dispersion: begin below it.
         log_r = np.log(np.clip(2.0 * r, 1e-2, 1e3))
         with torch.no_grad():
@@ -66,10 +68,14 @@ class NegativeBinomial(Counts):
     def nll_of_code(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
-        log_r = self.log_r.to(target.dtype)
-        t = raw - log_r
-        nats = log_r.exp() * F.softplus(t) + target * F.softplus(-t)
+        nats = self._elementwise(raw, target)
         return (nats if mask is None else nats * mask).sum(dim=1)
+
+    def _elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
+        """``-ln p`` of every element, but for the log-gammas."""
+        log_r = self.log_r.to(target)
+        t = raw - log_r
+        return log_r.exp() * F.softplus(t) + target * F.softplus(-t)
 
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)
@@ -97,9 +103,12 @@ class NegativeBinomial(Counts):
         # s (r + x) - x
         g = torch.addcmul(share * r, share, target)
         g = g.sub_(target if mask is None else target * mask).div_(n_observed)
-        r_of = counts.of(r)
-        psi = torch.digamma(r_of) - torch.digamma(counts.values + r_of)
-        by_log_r = (with_zeros + r * counts.per_column(psi)) / n_observed
+        # In float64, as the log-gammas: the two digammas are nearly the same where r
+        # is large, and r times their rounding would be all that r learns from.
+        r_of = counts.of(r).double()
+        psi = torch.digamma(r_of) - torch.digamma(counts.values.double() + r_of)
+        of_digammas = counts.per_column(r_of * psi).to(r.dtype)
+        by_log_r = (with_zeros + of_digammas) / n_observed
         inside = (log_r > LEAST_LOG_R) & (log_r < MOST_LOG_R)
         assert self.theta.grad is not None
         torch.mul(by_log_r - g.sum(dim=0), PACE * inside, out=self.theta.grad)
@@ -111,7 +120,8 @@ class NegativeBinomial(Counts):
         random_state: np.random.RandomState,
         covariates: Covariates = NONE,
     ) -> Tensor:
-        mean = self.mean(raw).double().cpu().numpy()
+        # Of the negative binomial itself, whatever a subclass makes of zeros.
+        mean = Counts.mean(self, raw).double().cpu().numpy()
         r = self.log_r.detach().double().exp().cpu().numpy()
         rates = random_state.gamma(np.broadcast_to(r, mean.shape)) * mean / r
         drawn = random_state.poisson(np.minimum(rates, LARGEST_MEAN))
@@ -119,11 +129,16 @@ class NegativeBinomial(Counts):
 
     def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
         """Unit deviance of every element: twice the nats above the best mean."""
-        log_r = self.log_r.detach().to(target.dtype)
-        r, t = log_r.exp(), raw - log_r
-        nats = r * F.softplus(t) + target * F.softplus(-t)
-        best = r * torch.log1p(target / r) + torch.special.xlog1py(target, r / target)
-        return 2.0 * (nats - best.nan_to_num_(0.0)).clamp_(min=0.0)
+        return self._above_best(raw, target)
+
+    @torch.no_grad()
+    def _above_best(self, raw: Tensor, target: Tensor) -> Tensor:
+        """In float64: of large counts all elements' costs are nearly the least."""
+        x, log_r = in_float64(target), in_float64(self.log_r)
+        r = log_r.exp()
+        best = r * torch.log1p(x / r) + torch.special.xlog1py(x, r / x)
+        nats = self._elementwise(in_float64(raw), x)
+        return 2.0 * (nats - best).clamp_(min=0.0).to(target)
 
     def output_metric(self, raw: Tensor) -> Tensor:
         """Fisher's, ``mu r / (mu + r)``: codes are in units of the counts' spread."""

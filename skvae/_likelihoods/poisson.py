@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
+from .._utils.device import in_float64
 from .counts import LARGEST_LOG_RATE, Counts, Nonzeros
 
 # Largest mean that a draw is taken at: beyond it NumPy refuses.
@@ -52,10 +53,19 @@ class Poisson(Counts):
 
     def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
         """Unit deviance, ``2 (x ln(x / mu) - (x - mu))``, of every element."""
-        mean = raw.clamp(max=LARGEST_LOG_RATE).exp()
-        log_ratio = torch.xlogy(target, target) - target * raw
-        return 2.0 * (log_ratio - (target - mean)).clamp_(min=0.0)
+        return poisson_deviance(raw, target)
 
     def output_metric(self, raw: Tensor) -> Tensor:
         """Fisher's, ``mu``: codes are in units of the counts' standard deviation."""
         return self.mean(raw)
+
+
+def poisson_deviance(log_mean: Tensor, target: Tensor) -> Tensor:
+    """``2 (x ln(x / mu) - (x - mu))`` of every element, in the target's precision.
+
+    In float64: of large counts the terms are alike.
+    """
+    x = in_float64(target)
+    log_mean = in_float64(log_mean).clamp(max=LARGEST_LOG_RATE)
+    nats = torch.xlogy(x, x) - x * log_mean - (x - log_mean.exp())
+    return 2.0 * nats.clamp_(min=0.0).to(target)

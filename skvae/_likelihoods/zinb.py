@@ -31,16 +31,9 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         logits = np.full(self.n_features, FIRST_LOGIT)
         return np.concatenate([self.log_rates, logits])
 
-    def nll_of_code(
-        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        nats = self._elementwise(raw, target)
-        return (nats if mask is None else nats * mask).sum(dim=1)
-
     def _elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
-        """``-ln p`` of every element, but for the log-gammas."""
         log_mean, logit = raw.chunk(2, dim=1)
-        log_r = self.log_r.to(target.dtype)
+        log_r = self.log_r.to(target)
         t = log_mean - log_r
         at_zero = log_r.exp() * F.softplus(t)
         inflated = F.softplus(logit)
@@ -58,7 +51,7 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         log_mean, logit = raw.chunk(2, dim=1)
-        return super().mean(log_mean.contiguous()) * torch.sigmoid(-logit)
+        return super().mean(log_mean) * torch.sigmoid(-logit)
 
     def sample(
         self,
@@ -67,18 +60,14 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         covariates: Covariates = NONE,
     ) -> Tensor:
         log_mean, logit = raw.chunk(2, dim=1)
-        drawn = super().sample(log_mean.contiguous(), random_state)
+        drawn = super().sample(log_mean, random_state)
         level = torch.from_numpy(random_state.uniform(size=tuple(drawn.shape)))
         kept = level.to(logit) < torch.sigmoid(-logit)
         return drawn * kept
 
     def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
         """Twice the nats above those of the best mean without inflation."""
-        log_r = self.log_r.detach().to(target.dtype)
-        r = log_r.exp()
-        best = r * torch.log1p(target / r) + torch.special.xlog1py(target, r / target)
-        nats = self._elementwise(raw, target).detach()
-        return 2.0 * (nats - best.nan_to_num_(0.0)).clamp_(min=0.0)
+        return self._above_best(raw, target)
 
     def output_metric(self, raw: Tensor) -> Tensor:
         """Fisher's of the two parts, as if each were known apart from the other."""

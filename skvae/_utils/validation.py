@@ -106,6 +106,27 @@ def refuse_underflow(X, variance: np.ndarray) -> None:
         )
 
 
+def first_of(X, bad: np.ndarray, feature_names=None) -> str:
+    """The first bad entry in words, with the name of its column.
+
+    ``bad`` is of the entries of X, or of the nonzeros of a CSR matrix.
+    """
+    if sparse.issparse(X):
+        first = int(np.flatnonzero(bad)[0])
+        column, value = int(X.indices[first]), X.data[first]
+    else:
+        row, column = np.argwhere(bad)[0]
+        value = X[row, column]
+    found = f"olumn {name_of(column, feature_names)} of X has {value:.12g}"
+    # scikit-learn's words, which its checks look for.
+    return f"Negative values in data: c{found}" if value < 0.0 else f"C{found}"
+
+
+def name_of(column: int, feature_names=None) -> str:
+    """What a user knows a column by: its name in quotes, or its number."""
+    return str(column) if feature_names is None else repr(str(feature_names[column]))
+
+
 def warn_if_badly_scaled(variance: np.ndarray, feature_names=None) -> None:
     """Warn, naming the column, if one column's spread dwarfs the others'."""
     varying = variance[variance > 0.0]
@@ -115,7 +136,7 @@ def warn_if_badly_scaled(variance: np.ndarray, feature_names=None) -> None:
     ratio = float(np.sqrt(variance[worst] / np.median(varying)))
     if ratio <= BAD_SCALING_RATIO:
         return
-    name = worst if feature_names is None else repr(str(feature_names[worst]))
+    name = name_of(worst, feature_names)
     warn_user(
         f"Column {name} of X has {ratio:.0f} times the standard deviation of the "
         "median column: the model will fit little else. Put a "

@@ -114,10 +114,9 @@ def _read(args) -> Table:
 
 def _scales(args) -> bool:
     """Whether columns are standardised: not those of a discrete likelihood."""
-    named = args.likelihood is not None
-    return not args.no_scale and not (
-        named and LIKELIHOODS[args.likelihood].is_discrete
-    )
+    if args.likelihood is not None and LIKELIHOODS[args.likelihood].is_discrete:
+        return False
+    return not args.no_scale
 
 
 def _params(args) -> dict:
