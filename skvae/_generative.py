@@ -122,6 +122,10 @@ class Generative(BaseAutoencoder):
             return X
         odd = generator.uniform(size=n_samples) < state.record.background_weight
         others = state.background.sample(int(odd.sum()), generator)
+        if given.conditions is not None:
+            others += state.background.given(
+                torch.tensor(given.conditions[odd]).double()
+            )
         X[odd] = likelihood.to_units_of_X(others).numpy()
         return X
 

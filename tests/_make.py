@@ -49,5 +49,7 @@ class Covariance:
     def __init__(self, components):
         self._components = components
 
+    regression = None
+
     def components(self, k, random_state, scale=1.0):
         return self._components

@@ -3,6 +3,7 @@ import pytest
 from _make import elbo
 from scipy import sparse
 
+from skvae._data.rows import Rows
 from skvae._nn.autoencoder import VAE
 from skvae._training import pca_init as module_under_test
 from skvae._training.pca_init import PCAInit
@@ -17,7 +18,7 @@ def make(X, latent_dim=3):
     state = FittedState(VAE(n_features, latent_dim), elbo(n_features))
     state.likelihood.fit_inputs(np.zeros(n_features), np.full(n_features, 4.0))
     settings = Settings(strategy=Variational(None), network={"latent_dim": latent_dim})
-    return PCAInit(X, state, settings, Seeds(0))
+    return PCAInit(Rows(X), state, settings, Seeds(0))
 
 
 def assert_same(one, other):

@@ -1,5 +1,7 @@
 """What to change after a verdict, by the names of the parameters. Pure functions."""
 
+import math
+
 from .verdicts import (
     BELOW_LINEAR,
     COLLAPSED,
@@ -93,15 +95,18 @@ def collapse_advice(verdict: str, training: Training) -> str:
     if first == 0.0:
         return f"{silent}, which are all the same."
     if verdict == UNTRAINED:
+        other = "" if first == math.inf else ", though a linear model's would"
         return (
-            f"{silent} yet, though a linear model's would: {_too_few(training)}. "
-            "Lowering kld_weight would not help."
+            f"{silent} yet{other}: {_too_few(training)}. Lowering kld_weight would not "
+            "help."
         )
     lower = f"lower kld_weight from {weight:.2g}"
     if training.fitted:
         lower = f"set kld_weight to a number below {weight:.2g}"
     if training.beta > 1.0:
         lower = f"lower beta from {training.beta:.2g}"
+    if first == math.inf:  # a likelihood without linear theory
+        return f"{silent}: {remedy}, {_longer(training)}, or {lower}."
     if training.far_below_threshold and training.lr > HIGH_LR:
         return (
             f"{silent}, though a linear model would have active units at this weight: "
@@ -183,7 +188,10 @@ def _longer(training: Training) -> str:
     """More steps, and larger ones; as early stopping, if it was that, allows."""
     epochs = "n_iter_no_change" if training.stopped_early else "max_epochs"
     higher = ", with a higher lr" if training.lr < HIGH_LR else ""
-    return f'train for longer ({epochs}){higher}, or start as PCA (linear_path="pca")'
+    longer = f"train for longer ({epochs}){higher}"
+    if training.first_weight == math.inf:
+        return longer
+    return f'{longer}, or start as PCA (linear_path="pca")'
 
 
 def _about_beta(measured: Measured, training: Training) -> str:

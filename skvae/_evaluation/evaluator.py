@@ -110,7 +110,7 @@ class Density:
             posterior = self._network.encode(batch.inputs)
             nll = in_float64(expected_nll(posterior, batch))
             kl = in_float64(kl_to_standard_normal(*posterior))
-            terms, share = self._mixed(RowTerms(nll, kl, torch.zeros_like(nll)), target)
+            terms, share = self._mixed(RowTerms(nll, kl, torch.zeros_like(nll)), batch)
             firsts = torch.stack([terms.distortion, terms.choice, share, nll], dim=1)
             moments = [in_float64(part) for part in posterior]
             return torch.cat([firsts, terms.kl, *moments], dim=1)
@@ -126,10 +126,11 @@ class Density:
             distortion - log_det, choice, kl, share, nll - log_det, mean, log_var
         )
 
-    def _mixed(self, terms: RowTerms, target: Tensor) -> tuple[RowTerms, Tensor]:
+    def _mixed(self, terms: RowTerms, batch: Minibatch) -> tuple[RowTerms, Tensor]:
         if self._background is None:
             return terms, torch.zeros_like(terms.distortion)
-        nll, kl = self._background.expected_nll_and_kl(target)
+        rows = self._background.residual(batch)
+        nll, kl = self._background.expected_nll_and_kl(rows)
         # Both have the unit that explains most first, so the KLs of the i-th of each
         # are averaged; totals need no pairs. Units that it has not are at the prior.
         kl = F.pad(kl, (0, terms.kl.shape[1] - kl.shape[1]))
@@ -158,7 +159,8 @@ class Density:
                 self._network, self._likelihood, batch, noise
             )
             if self._background is not None:
-                nll, kl = self._background.expected_nll_and_kl(batch.target)
+                rows = self._background.residual(batch)
+                nll, kl = self._background.expected_nll_and_kl(rows)
                 background = -(nll + kl.sum(dim=1)) + math.log(self._weight)
                 bound = torch.logaddexp(bound + math.log1p(-self._weight), background)
             return bound + log_det

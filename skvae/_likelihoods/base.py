@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
-from .._linear.covariance import Covariance
+from .._linear.covariance import Covariance, Regression
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
 from .._utils.host import HostState
@@ -46,7 +46,41 @@ class LinearModel(HostState):
     """A likelihood's own linear model: where training begins, and the background.
 
     Everything is in model units. Codes have at most as many units as the network's.
+    Where rows have conditions, it is of what a linear regression on them leaves.
     """
+
+    def take_regression(
+        self, regression: Regression | None, likelihood: "Likelihood"
+    ) -> None:
+        """Take what conditions explain, in units of X."""
+        n_features = likelihood.n_features
+        if regression is None:
+            regression = Regression(np.zeros((0, n_features)), np.zeros(0))
+        units = likelihood.input_affine()
+        assert units is not None
+        self.hold("given_weights", regression.weights / units.scale)
+        self.hold("given_mean", regression.mean)
+
+    def regression(self) -> tuple[Tensor, Tensor] | None:
+        """Weights (n_conditions, D) and mean (n_conditions,) of the conditions."""
+        if "given_mean" not in self._buffers or not len(self._held("given_mean")):
+            return None
+        return self._held("given_weights"), self._held("given_mean")
+
+    def given(self, conditions: Tensor) -> Tensor:
+        """What conditions (n, n_conditions) explain, (n, D)."""
+        weights, mean = (
+            self._held(name).to(conditions.device, conditions.dtype)
+            for name in ("given_weights", "given_mean")
+        )
+        return (conditions - mean) @ weights
+
+    def residual(self, batch: Minibatch) -> Tensor:
+        """Targets without what their conditions explain."""
+        conditions = batch.covariates.conditions
+        if conditions is None or self.regression() is None:
+            return batch.target
+        return batch.target - self.given(conditions).to(batch.target.dtype)
 
     @property
     def n_units(self) -> int:

@@ -111,14 +111,14 @@ def components_of(scatter: Scatter, n_components: int) -> Components:
         )
     # Rounding can take an eigenvalue of a singular matrix below zero.
     values = np.maximum(values[::-1], 0.0) * scatter.unit**2
-    return _with_signs(values, vectors.T[::-1], total)
+    return with_signs(values, vectors.T[::-1], total)
 
 
 def _none(n_features: int, total: float) -> Components:
     return Components(np.empty(0), np.empty((0, n_features)), total)
 
 
-def _with_signs(values: np.ndarray, vectors: np.ndarray, total: float) -> Components:
+def with_signs(values: np.ndarray, vectors: np.ndarray, total: float) -> Components:
     largest = np.abs(vectors).argmax(axis=1)
     signs = np.sign(vectors[np.arange(len(vectors)), largest])
     return Components(
@@ -178,7 +178,7 @@ def _dense_components(
                 centred, k, random_state=random_state, flip_sign=False
             )
     values = np.square(lengths[:k].astype(np.float64) * unit) / n_rows
-    return _with_signs(values, vectors[:k], total)
+    return with_signs(values, vectors[:k], total)
 
 
 def _sparse_components(X, k: int, random_state: np.random.RandomState) -> Components:
@@ -216,7 +216,7 @@ def _sparse_components(X, k: int, random_state: np.random.RandomState) -> Compon
         )
     order = np.argsort(-lengths)
     lengths = lengths[order].astype(np.float64)
-    return _with_signs(np.square(lengths * unit) / n_rows, vectors[order], total)
+    return with_signs(np.square(lengths * unit) / n_rows, vectors[order], total)
 
 
 def bounded_index(X, index: np.ndarray, n_components: int) -> np.ndarray:

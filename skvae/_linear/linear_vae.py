@@ -21,12 +21,14 @@ from .components import Components
 class LinearMap(NamedTuple):
     """A linear autoencoder on centred rows: ``encode`` (k, n), ``decode`` (n, k).
 
-    ``variance`` (k,) is that of its codes over the rows that it was made of.
+    ``variance`` (k,) is that of its codes over the rows that it was made of; ``given``
+    is what conditions add, if there are any: weights (n_conditions, n) and their mean.
     """
 
     encode: np.ndarray
     decode: np.ndarray
     variance: np.ndarray
+    given: tuple[np.ndarray, np.ndarray] | None = None
 
 
 class LinearVAE(NamedTuple):

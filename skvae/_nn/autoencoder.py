@@ -29,6 +29,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "swiglu": F.silu,  # of the gate; the block multiplies it with the value
 }
 
+# Share of the features that conditions may move rows along, for a linear encoder to be
+# blind to them.
+MOST_BLIND = 0.25
+
 # Of weights and training, whatever torch's default dtype.
 PRECISION = torch.float32
 
@@ -399,6 +403,32 @@ class Autoencoder(nn.Module):
             raise ValueError("This model was made without a linear path.")
         linear.weight[: encode.shape[1], : len(encode)] = encode.T
         decoder_linear.weight[:, : len(encode)] = decode
+
+    @torch.no_grad()
+    def set_condition_path(self, weights: Tensor, mean: Tensor) -> None:
+        """Set what the linear path makes of conditions, (n_conditions, n_features).
+
+        The decoder adds ``(conditions - mean) @ weights``. The encoder takes that away,
+        if it is given conditions; if not, its linear map is made blind to where they
+        move rows to, as far as that leaves it most of the directions.
+        """
+        encoder, decoder = self.encoder.linear, self.decoder.linear
+        assert encoder is not None
+        assert decoder is not None
+        n_given, n_features = weights.shape
+        weights = weights.to(encoder.weight)
+        mean = mean.to(encoder.weight)
+        decoder.weight[:, self.latent_dim :] = weights.T
+        self.decoder.out.bias.copy_(-(mean @ weights))
+        if self.encodes_conditions:
+            moved = weights @ encoder.weight[:n_features]
+            encoder.weight[n_features:] = -moved
+            bias = self.encoder.mean.bias
+            assert bias is not None
+            bias.copy_(mean @ moved)
+        elif n_given <= MOST_BLIND * n_features:
+            seen = weights @ encoder.weight
+            encoder.weight.sub_(torch.linalg.pinv(weights) @ seen)
 
     def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
         """Codes (n, latent_dim) of inputs (n, n_inputs)."""

@@ -113,14 +113,14 @@ class WeightedELBO(Criterion):
             loss = antithetic_loss(self.likelihood, network, batch, posterior, noise)
             return self._with_kl(loss, posterior)
         nll = antithetic_nll(self.likelihood, network, batch, posterior, noise)
-        self._note_rows(batch.target, nll, kl_per_row(*posterior))
+        self._note_rows(batch, nll, kl_per_row(*posterior))
         return self._with_kl(nll.mean() / self.likelihood.n_features, posterior)
 
-    def _note_rows(self, target: Tensor, nll: Tensor, kl: Tensor) -> None:
+    def _note_rows(self, batch: Minibatch, nll: Tensor, kl: Tensor) -> None:
         """Note what rows cost in the mixture with the rival, nats."""
         assert self._rival is not None
         model, weight = self._rival
-        others_nll, others_kl = model.expected_nll_and_kl(target)
+        others_nll, others_kl = model.expected_nll_and_kl(model.residual(batch))
         own = in_float64(nll) + self.beta * in_float64(kl)
         others = others_nll + self.beta * others_kl.sum(dim=1)
         self._row_objectives.append(

@@ -65,7 +65,11 @@ class Deterministic:
     ) -> LinearMap:
         scale = likelihood.scale
         values, vectors, _ = covariance.components(n_units, random_state, scale)
-        return LinearMap(vectors, vectors.T, values)
+        given = None
+        if covariance.regression is not None:
+            weights, mean = covariance.regression
+            given = weights / scale, mean
+        return LinearMap(vectors, vectors.T, values, given)
 
     def n_active(self, pca_init: LinearMap) -> int:
         return len(pca_init.encode)
@@ -76,6 +80,8 @@ class Deterministic:
             for part in (pca_init.encode, pca_init.decode)
         )
         state.network.set_linear_path(encode, decode)
+        if pca_init.given is not None:
+            state.network.set_condition_path(*map(torch.from_numpy, pca_init.given))
 
     def compare_epochs(self, state: FittedState, pca_init: LinearMap) -> None:
         pass

@@ -106,7 +106,7 @@ def fit_rows(
     if previous is not None:
         warm_start_from(fit, previous, settings)
     elif settings.begins_linear:
-        linear = PCAInit(table.X, state, settings, seeds)
+        linear = PCAInit(table, state, settings, seeds)
         pca_init = linear.of(train_index)
         strategy.set_pca_init(state, pca_init)
         strategy.compare_epochs(state, pca_init)
@@ -173,7 +173,7 @@ def fitted_chunk(
     fit = previous or begin(table, settings, seeds, feature_names)
     net, state = fit
     if previous is None and settings.begins_linear:
-        pca_init = PCAInit(table.X, state, settings, seeds).of(np.arange(len(table)))
+        pca_init = PCAInit(table, state, settings, seeds).of(np.arange(len(table)))
         strategy.set_pca_init(state, pca_init)
     with going_on(fit, settings):
         rows = fit.rows(table)

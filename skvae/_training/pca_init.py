@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._data.rows import Rows
 from .._linear.components import Scatter, bounded_index, is_tall, merged, scatter_of
 from .._linear.covariance import Covariance
 from .._utils.seeds import Seeds
@@ -14,24 +15,29 @@ class PCAInit:
 
     Parameters
     ----------
-    X : ndarray or CSR matrix/array
+    rows : Rows
     state : FittedState
     settings : Settings
     seeds : Seeds
     """
 
-    def __init__(self, X, state: FittedState, settings: Settings, seeds: Seeds) -> None:
-        self._X, self._state, self._settings = X, state, settings
+    def __init__(
+        self, rows: Rows, state: FittedState, settings: Settings, seeds: Seeds
+    ) -> None:
+        self._X, self._given = rows.X, rows.covariates.conditions
+        self._state, self._settings = state, settings
         self._seeds = seeds
         self._k = settings.network["latent_dim"]
         self._first: Scatter | None = None
 
     def of(self, index: np.ndarray):
         """The best linear model of the rows at ``index``."""
-        rows = self._X[bounded_index(self._X, index, self._k)]
+        index = bounded_index(self._X, index, self._k)
+        rows = self._X[index]
         if is_tall(rows):
-            self._first = scatter_of(rows)
-        return self._model(Covariance(rows, self._first))
+            self._first = self._scatter(index)
+        given = None if self._given is None else self._given[index]
+        return self._model(Covariance(rows, self._first, given))
 
     def of_all(self, first: np.ndarray, others: np.ndarray):
         """The best linear model of all rows, where :meth:`of` had the first ones.
@@ -43,8 +49,16 @@ class PCAInit:
         whole = len(bounded_index(self._X, every, self._k)) == len(every)
         if self._first is None or not whole:
             return self.of(every)
-        both = merged(self._first, scatter_of(self._X[others]))
-        return self._model(Covariance(self._X, both))
+        both = merged(self._first, self._scatter(others))
+        return self._model(Covariance(self._X, both, self._given))
+
+    def _scatter(self, index: np.ndarray) -> Scatter:
+        """Of rows, with their conditions behind them."""
+        rows = self._X[index]
+        if self._given is not None:
+            given = self._given[index].astype(rows.dtype)
+            rows = np.concatenate([rows, given], axis=1)
+        return scatter_of(rows)
 
     def _model(self, covariance: Covariance):
         generator = self._seeds.numpy_generator(self._seeds.components)

@@ -193,7 +193,11 @@ class FittedState(nn.Module):
         """Take everything from arrays, of whatever size they are."""
         n_units = int(arrays["host.n_linear_units"])
         if n_units >= 0:
-            self.set_linear_model(self.likelihood.empty_linear_model(n_units))
+            model = self.likelihood.empty_linear_model(n_units)
+            for name in ("given_weights", "given_mean"):
+                if f"linear_model.{name}" in arrays:
+                    model.hold(name, np.asarray(arrays[f"linear_model.{name}"]))
+            self.set_linear_model(model)
         self.host.hold("held_out", np.asarray(arrays["host.held_out"]))
         tensors = {name: to_tensor(value) for name, value in arrays.items()}
         self.load_state_dict(tensors)

@@ -80,9 +80,11 @@ class Variational:
         random_state: np.random.RandomState,
     ) -> LinearModel:
         weight = self._scaled(likelihood)
-        return likelihood.linear_model(
+        model = likelihood.linear_model(
             covariance, n_units, random_state, weight, self.beta
         )
+        model.take_regression(covariance.regression, likelihood)
+        return model
 
     def n_active(self, pca_init: LinearModel) -> int:
         return pca_init.n_active
@@ -93,6 +95,9 @@ class Variational:
         encode, log_var, decode = pca_init.maps()
         network.set_linear_path(encode, decode)
         network.set_posterior_variance(log_var)
+        given = pca_init.regression()
+        if given is not None:
+            network.set_condition_path(*given)
         state.likelihood.start_from(pca_init)
         state.set_linear_model(pca_init)
 
@@ -106,7 +111,8 @@ class Variational:
             criterion.compare_within(pca_init, self.background_weight)
 
     def calibrate_pca_init(self, pca_init: LinearModel, rows: TableDataset) -> None:
-        pca_init.calibrate(some(rows, CALIBRATION_ROWS).target, len(rows))
+        batch = some(rows, CALIBRATION_ROWS)
+        pca_init.calibrate(pca_init.residual(batch), len(rows))
 
     def calibrate(
         self,
