@@ -10,6 +10,7 @@ from .._kernels.threads import threads_for
 from .._likelihoods.base import Likelihood
 from .._nn.autoencoder import VAE
 from .._nn.posterior import Posterior, draw_posterior, kl_per_row
+from .._objectives.importance_weighted import Draws
 from .._utils.device import in_float64
 from .bounds import cubature, decoder_gain
 from .verdicts import ACTIVE_VARIANCE
@@ -19,8 +20,11 @@ CALIBRATION_ROWS = 2048
 # Rows that exchange codes: enough to see whether codes are worth anything.
 EXCHANGED_ROWS = 256
 _EXCHANGE_SEED = 20_160_509
+_DRAWS_SEED = 20_150_901
 # Decoded rows, over all points, that a cubature may take.
 CUBATURE_ROWS = 32_768
+# Rows that are resampled for it, however many draws they have.
+MIN_RESAMPLED = 256
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
 GAIN_ROWS = 2048
 
@@ -33,12 +37,31 @@ def some(rows: TableDataset, n_rows: int) -> Minibatch:
 
 
 @torch.no_grad()
-def calibrate(network: VAE, likelihood: Likelihood, rows: TableDataset) -> None:
+def calibrate(
+    network: VAE, likelihood: Likelihood, rows: TableDataset, n_draws: int = 1
+) -> None:
     """Set the shared parameters that maximise the ELBO of these rows.
 
     By cubature; where that takes long, rows take its points in turns. Over rows whose
     posteriors are equally wide, as a linear model's are, that is as exact.
+
+    With ``n_draws`` above 1, those that raise the importance-weighted bound with so
+    many: rows are explained by one of their draws, taken with its normalised weight
+    (see ``_objectives.importance_weighted``).
     """
+    if n_draws > 1:
+        n_rows = max(MIN_RESAMPLED, CUBATURE_ROWS // n_draws)
+        batch = some(rows, min(CALIBRATION_ROWS, n_rows))
+        with threads_for(network, len(batch)):
+            posterior = network.encode(batch.inputs)
+            draws = Draws(likelihood, network, batch, posterior)
+            generator = torch.Generator(posterior.mean.device).manual_seed(_DRAWS_SEED)
+            draws.bound(n_draws, generator)
+            nowhere_else = torch.full_like(draws.codes, -torch.inf)
+            posterior = Posterior(draws.codes, nowhere_else)
+            points = torch.zeros_like(draws.codes[None, :1])
+            likelihood.calibrate(network.decoder, posterior, batch, points)
+        return
     batch = some(rows, CALIBRATION_ROWS)
     points = cubature(network.latent_dim)
     with threads_for(network, len(batch)):

@@ -60,25 +60,13 @@ def _log_p_of_codes(
         nonlocal repeated
         n_codes = z.shape[0] * z.shape[1]
         if len(repeated) < n_codes:
-            repeated = batch_repeated(batch, z.shape[0])
+            repeated = batch.repeated(z.shape[0])
         some = repeated if len(repeated) == n_codes else repeated[:n_codes]
         raw = network.decode(z.flatten(0, 1), some.covariates)
         nll = likelihood.nll_of_code(raw, some.target, some.mask)
         return -in_float64(nll).view(z.shape[:2])
 
     return log_p
-
-
-def batch_repeated(batch: Minibatch, n: int) -> Minibatch:
-    """The rows, ``n`` times one after the other, with all their entries.
-
-    Their inputs are not: a code is encoded once.
-    """
-    if n == 1:
-        return batch
-    target = batch.target.repeat(n, 1)
-    mask = None if batch.mask is None else batch.mask.repeat(n, 1)
-    return Minibatch(target, target, mask, batch.covariates.repeated(n))
 
 
 class RowNoise:

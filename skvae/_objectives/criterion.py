@@ -16,10 +16,14 @@ from .._nn.posterior import Posterior, draw_posterior
 
 
 class LossTerm(NamedTuple):
-    """A term by the name that the history has, in a power of the units of X."""
+    """A term by the name that the history has, in a power of the units of X.
+
+    Or in nats per row, of a density in model units.
+    """
 
     name: str
     unit_exponent: int
+    is_log_density: bool = False
 
 
 def scalar(value: float) -> Tensor:

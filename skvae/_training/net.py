@@ -269,6 +269,8 @@ class EpochNet(NeuralNet):
         scale = criterion.likelihood.scale
         for term, value in zip(criterion.loss_terms, terms, strict=True):
             in_units_of_X = value * scale**term.unit_exponent
+            if term.is_log_density:
+                in_units_of_X += criterion.likelihood.log_det()
             self.history.record(f"{prefix}_{term.name}", in_units_of_X)
         return loss * criterion.likelihood.loss_unit
 
