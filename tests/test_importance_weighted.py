@@ -41,7 +41,7 @@ def linear():
     network.set_linear_path(variance[:, None] * W.T / NOISE, W)
     network.set_posterior_variance(variance.log())
     with torch.no_grad():
-        network.encoder.linear_log_var += 1.0
+        network.encoder.linear_log_var += 2.0
     x = torch.randn(20, 6, generator=generator, dtype=torch.float64)
     covariance = W @ W.T + NOISE * torch.eye(6, dtype=torch.float64)
     exact = MultivariateNormal(torch.zeros(6, dtype=torch.float64), covariance)
@@ -62,8 +62,9 @@ def test_the_bound_rises_from_the_elbo_to_the_likelihood(linear):
     density = Density(network, likelihood)
     elbo = density.evaluation(density.evaluate()(minibatch(x)).numpy()).elbo.mean()
     bounds = [bound_of(network, likelihood, x, k) for k in (1, 4, 32)]
-    assert bounds[0] == pytest.approx(elbo, abs=0.03)
-    assert bounds[0] < bounds[1] - 0.1 < bounds[2] - 0.2
+    assert bounds[0] == pytest.approx(elbo, abs=0.1)
+    assert bounds[0] < bounds[1] - 0.3
+    assert bounds[1] < bounds[2] - 0.02
     assert bounds[2] < exact.mean().item() + 0.01
     assert bound_of(network, likelihood, x, 300) == pytest.approx(
         exact.mean().item(), abs=0.02
@@ -140,7 +141,7 @@ def test_what_is_resampled_is_of_the_true_posterior(linear):
         draws.bound(64, seeded())
         raw = network.decode(draws.codes)
     off = draws.codes - posterior.mean
-    assert (posterior.log_var.exp()[0] > 1.5 * variance).all()
+    assert (posterior.log_var.exp()[0] > 1.3 * variance).all()
     torch.testing.assert_close(off.var(dim=0), variance, rtol=0.06, atol=0.0)
     torch.testing.assert_close(draws.resampled, raw)
 
@@ -294,17 +295,19 @@ def test_one_draw_is_what_it_was(small, quick):
     ]
 
 
-def test_counts_with_sizes_and_conditions(rng, quick):
-    X = rng.poisson(3.0, size=(80, 6)).astype(float)
-    batch = np.repeat(["a", "b"], 40)[:, None]
-    vae = VAETransformer(
-        **quick, likelihood="negative_binomial", n_importance_samples=3
-    ).fit(X, conditions=batch)
-    own = vae.log_likelihood(X, 50, conditions=batch)
-    other = vae.log_likelihood(X, 50, conditions=batch[::-1])
-    assert own.shape == (80,)
-    assert (own < 0.0).all()
-    assert (own != other).any()
+def test_counts_with_sizes_and_conditions(digits, quick):
+    """Conditions that halve some columns are worth their while."""
+    X = np.round(16.0 * digits[:200])
+    batch = np.arange(200) % 2
+    X[batch == 1, ::2] = np.floor(X[batch == 1, ::2] / 2.0)
+    params = {**quick, "max_epochs": 30, "lr": 0.01, "n_importance_samples": 3}
+    vae = VAETransformer(**params, likelihood="negative_binomial")
+    vae.fit(X, conditions=batch[:, None].astype(str))
+    own, other = (
+        vae.log_likelihood(X, 50, conditions=given[:, None].astype(str)).mean()
+        for given in (batch, 1 - batch)
+    )
+    assert other + 5.0 < own < 0.0
 
 
 def test_training_goes_on_with_another_number_of_draws(small, quick):
@@ -334,12 +337,9 @@ def test_a_chunk_that_fails_leaves_the_criterion(small, quick):
     criterion = vae.net_.criterion_
     vae.set_params(n_importance_samples=4, lr=1e30, gradient_clip_val=None)
     with pytest.raises(FloatingPointError):
-        for _ in range(9):
-            vae.partial_fit(small)
-    assert vae.net_.criterion_ is vae._fitted.state.criterion
-    if len(vae.history_) == quick["max_epochs"]:
-        assert vae.net_.criterion_ is criterion
-        assert vae.score(small) == before
+        vae.partial_fit(small)
+    assert vae.net_.criterion_ is vae._fitted.state.criterion is criterion
+    assert vae.score(small) == before
 
 
 @pytest.mark.parametrize(

@@ -129,5 +129,5 @@ def test_numbers_of_draws_that_are_none(one_unit, bits, n_samples):
 def test_rows_of_another_table_are_refused(one_unit, bits):
     with pytest.raises(ValueError, match="features"):
         one_unit.log_likelihood(bits[:5, 1:])
-    with pytest.raises(ValueError, match="random_state|seed"):
+    with pytest.raises(ValueError, match="seed"):
         one_unit.log_likelihood(bits[:5], 3, random_state="seed")

@@ -80,7 +80,8 @@ def encode_conditions(
             f"conditions has {len(encoded)} rows, and X has {n_rows}; give one of each "
             "row, or one for all."
         )
-    return np.broadcast_to(encoded, (n_rows, encoded.shape[1]))
+    # torch takes no memory that is read-only, as a broadcast array's is.
+    return np.repeat(encoded, n_rows, axis=0) if len(encoded) < n_rows else encoded
 
 
 def _check_name(name: str, known: str) -> None:

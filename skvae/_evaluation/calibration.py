@@ -50,17 +50,7 @@ def calibrate(
     (see ``_objectives.importance_weighted``).
     """
     if n_draws > 1:
-        n_rows = max(MIN_RESAMPLED, CUBATURE_ROWS // n_draws)
-        batch = some(rows, min(CALIBRATION_ROWS, n_rows))
-        with threads_for(network, len(batch)):
-            posterior = network.encode(batch.inputs)
-            draws = Draws(likelihood, network, batch, posterior)
-            generator = torch.Generator(posterior.mean.device).manual_seed(_DRAWS_SEED)
-            draws.bound(n_draws, generator)
-            nowhere_else = torch.full_like(draws.codes, -torch.inf)
-            posterior = Posterior(draws.codes, nowhere_else)
-            points = torch.zeros_like(draws.codes[None, :1])
-            likelihood.calibrate(network.decoder, posterior, batch, points)
+        _calibrate_on_weighted_draws(network, likelihood, rows, n_draws)
         return
     batch = some(rows, CALIBRATION_ROWS)
     points = cubature(network.latent_dim)
@@ -73,6 +63,26 @@ def calibrate(
             batch = batch[in_turns]
         points = points.to(batch.target)
         likelihood.calibrate(network.decoder, posterior, batch, points)
+
+
+def _calibrate_on_weighted_draws(
+    network: VAE, likelihood: Likelihood, rows: TableDataset, n_draws: int
+) -> None:
+    n_rows = max(MIN_RESAMPLED, CUBATURE_ROWS // n_draws)
+    batch = some(rows, min(CALIBRATION_ROWS, n_rows))
+    with threads_for(network, len(batch)):
+        posterior = network.encode(batch.inputs)
+        # Few rows are there many times: what is drawn of them averages out.
+        n_times = max(1, CUBATURE_ROWS // (n_draws * len(batch)))
+        posterior = Posterior(*(part.repeat(n_times, 1) for part in posterior))
+        batch = batch.repeated(n_times)
+        draws = Draws(likelihood, network, batch, posterior)
+        generator = torch.Generator(posterior.mean.device).manual_seed(_DRAWS_SEED)
+        draws.bound(n_draws, generator)
+        # The draws and nothing around them.
+        points = torch.zeros_like(draws.codes[None, :1])
+        at_draws = Posterior(draws.codes, torch.full_like(draws.codes, -torch.inf))
+        likelihood.calibrate(network.decoder, at_draws, batch, points)
 
 
 class Codes(NamedTuple):
