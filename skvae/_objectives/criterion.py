@@ -16,14 +16,10 @@ from .._nn.posterior import Posterior, draw_posterior
 
 
 class LossTerm(NamedTuple):
-    """A term by the name that the history has, in a power of the units of X.
-
-    Or in nats per row, of a density in model units.
-    """
+    """A term by the name that the history has, in a power of the units of X."""
 
     name: str
     unit_exponent: int
-    is_log_density: bool = False
 
 
 def scalar(value: float) -> Tensor:
@@ -63,6 +59,10 @@ class Criterion(nn.Module):
     @property
     def recon_term(self) -> LossTerm:
         return LossTerm("recon_loss", self.likelihood.loss_exponent)
+
+    def in_units_of_X(self, term: LossTerm, value: float) -> float:
+        """The value of a term as the history has it."""
+        return value * self.likelihood.scale**term.unit_exponent
 
     def terms(self, network, batch: Minibatch, generator: torch.Generator) -> Tensor:
         """Differentiable terms of a minibatch, (n_terms,).

@@ -35,6 +35,8 @@ from .._nn.posterior import Posterior, draw_posterior, kl_per_row
 from .criterion import LossTerm
 from .weighted_elbo import WeightedELBO
 
+BOUND = LossTerm("iw_bound", 0)
+
 
 class ImportanceWeightedELBO(WeightedELBO):
     """``-weight * L_k``, with the weight at which L_1 is the ELBO's loss.
@@ -72,8 +74,12 @@ class ImportanceWeightedELBO(WeightedELBO):
 
     @property
     def loss_terms(self) -> tuple[LossTerm, ...]:
-        bound = LossTerm("iw_bound", 0, is_log_density=True)
-        return (self.recon_term, LossTerm("kl_loss", 0), bound)
+        return (self.recon_term, LossTerm("kl_loss", 0), BOUND)
+
+    def in_units_of_X(self, term: LossTerm, value: float) -> float:
+        # A density's logarithm has units, too.
+        shift = self.likelihood.log_det() if term is BOUND else 0.0
+        return super().in_units_of_X(term, value) + shift
 
     def terms(
         self, network: VAE, batch: Minibatch, generator: torch.Generator
