@@ -24,14 +24,16 @@ EMBEDDED_ROWS = 2048
 _CUBATURE_SEED = 20_140_412
 
 
-def cubature(latent_dim: int) -> Tensor:
+def cubature(latent_dim: int, n_pairs: int | None = None) -> Tensor:
     """Points (n_pairs, latent_dim) for a standard normal; use each with both signs.
+
+    By default as many as units, between ``MIN_PAIRS`` and ``MAX_PAIRS``.
 
     The polar factor of Gaussian draws: scaled to covariance I where there are at least
     as many pairs as units, orthogonal points on the typical sphere where there are
     fewer.
     """
-    n_pairs = max(MIN_PAIRS, min(latent_dim, MAX_PAIRS))
+    n_pairs = n_pairs or max(MIN_PAIRS, min(latent_dim, MAX_PAIRS))
     generator = torch.Generator().manual_seed(_CUBATURE_SEED)
     draws = torch.randn(
         n_pairs, latent_dim, generator=generator, dtype=torch.float64, device="cpu"

@@ -12,7 +12,7 @@ from .._nn.autoencoder import VAE
 from .._nn.posterior import Posterior, draw_posterior, kl_per_row
 from .._objectives.importance_weighted import Draws
 from .._utils.device import in_float64
-from .bounds import cubature, decoder_gain
+from .bounds import MAX_PAIRS, cubature, decoder_gain
 from .verdicts import ACTIVE_VARIANCE
 
 # Rows that calibration looks at: shared parameters are few.
@@ -25,6 +25,11 @@ _DRAWS_SEED = 20_150_901
 CUBATURE_ROWS = 32_768
 # Rows that are resampled for it, however many draws they have.
 MIN_RESAMPLED = 256
+# Numbers of pairs that are tried, the rows they are judged by, and the errors that they
+# may have, in nats.
+FEWEST_PAIRS = (4, 6, 8, 16, 32)
+JUDGED_ROWS = 64
+MEAN_ERROR, ROW_ERROR = 0.1, 0.25
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
 GAIN_ROWS = 2048
 
@@ -73,7 +78,8 @@ def _calibrate_on_weighted_draws(
     with threads_for(network, len(batch)):
         posterior = network.encode(batch.inputs)
         # Few rows are there many times: what is drawn of them averages out.
-        n_times = max(1, CUBATURE_ROWS // (n_draws * len(batch)))
+        n_drawn = min(CUBATURE_ROWS // n_draws, rows_at_once(rows.n_features))
+        n_times = max(1, n_drawn // len(batch))
         posterior = Posterior(*(part.repeat(n_times, 1) for part in posterior))
         batch = batch.repeated(n_times)
         draws = Draws(likelihood, network, batch, posterior)
@@ -83,6 +89,35 @@ def _calibrate_on_weighted_draws(
         points = torch.zeros_like(draws.codes[None, :1])
         at_draws = Posterior(draws.codes, torch.full_like(draws.codes, -torch.inf))
         likelihood.calibrate(network.decoder, at_draws, batch, points)
+
+
+@torch.no_grad()
+def pairs_needed(network: VAE, likelihood: Likelihood, rows: TableDataset) -> int:
+    """Fewest pairs of a cubature that are as good as many, where points are decoded.
+
+    Over some rows, the mean of their distortion is then within ``MEAN_ERROR`` nats of
+    that of ``MAX_PAIRS`` pairs, and the root mean square difference of a row's within
+    ``ROW_ERROR``. As many as there are units if they are fewer than that takes: with so
+    many, all second-order terms are exact.
+    """
+    batch = some(rows, JUDGED_ROWS)
+    k = min(network.latent_dim, MAX_PAIRS)
+
+    def distortion(n_pairs: int) -> np.ndarray:
+        points = cubature(network.latent_dim, n_pairs).to(batch.target)
+        expected = likelihood.expected_nll(network.decoder, points)
+        return in_float64(expected(posterior, batch)).cpu().numpy()
+
+    with threads_for(network, len(batch)):
+        posterior = network.encode(batch.inputs)
+        best = distortion(MAX_PAIRS)
+        for n_pairs in FEWEST_PAIRS:
+            if n_pairs >= k:
+                break
+            off = distortion(n_pairs) - best
+            if abs(off.mean()) < MEAN_ERROR and np.square(off).mean() < ROW_ERROR**2:
+                return n_pairs
+    return max(k, FEWEST_PAIRS[0])
 
 
 class Codes(NamedTuple):

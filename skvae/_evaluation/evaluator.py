@@ -83,6 +83,8 @@ class Density:
     background : LinearModel or None
     background_weight : float
         Prior probability of the background, in (0, 1); not used without one.
+    n_pairs : int or None
+        Of the cubature; None is what it has by itself.
     """
 
     def __init__(
@@ -91,9 +93,11 @@ class Density:
         likelihood: Likelihood,
         background: LinearModel | None = None,
         background_weight: float = 0.0,
+        n_pairs: int | None = None,
     ) -> None:
         self._network, self._likelihood = network, likelihood
         self._background, self._weight = background, background_weight
+        self._n_pairs = n_pairs
 
     def evaluate(self) -> Callable[[Minibatch], Tensor]:
         """What measures a chunk: columns of an :class:`Evaluation`, side by side."""
@@ -160,5 +164,5 @@ class Density:
 
     def expected_nll(self, target: Tensor) -> ExpectedNLL:
         """Of the network, for rows of the target's precision and device."""
-        points = cubature(self._network.latent_dim).to(target)
+        points = cubature(self._network.latent_dim, self._n_pairs).to(target)
         return self._likelihood.expected_nll(self._network.decoder, points)

@@ -109,6 +109,8 @@ class Likelihood(nn.Module, ABC):
         Whether every feature has a noise of its own, so that none dwarfs the others.
     inputs_are_rows : bool
         Whether the encoder sees the target itself.
+    decodes_points : bool
+        Whether :meth:`expected_nll` decodes every point of a cubature.
     loss_exponent : int
         The power of ``scale`` that :meth:`loss` is in.
     mean_is_affine : bool
@@ -122,6 +124,7 @@ class Likelihood(nn.Module, ABC):
     has_linear_model: ClassVar[bool] = False
     has_own_scales: ClassVar[bool] = False
     inputs_are_rows: ClassVar[bool] = True
+    decodes_points: ClassVar[bool] = True
     _inverse_width: Tensor
     loss_exponent: ClassVar[int] = 0
     mean_is_affine: ClassVar[bool] = False
@@ -386,12 +389,17 @@ class Likelihood(nn.Module, ABC):
         """``-E_q ln p(x | z)`` by a cubature of ``points`` (n_pairs, k) and mirrors."""
 
         def mean_over_points(posterior: Posterior, batch: Minibatch) -> Tensor:
-            target, mask = batch.target, batch.mask
+            constant = self.nll_constant(batch.target, batch.mask)
+            # In float32, whatever the rows are in: a row's nats have seven digits then,
+            # and the cubature four.
+            target, mask = batch.target.float(), batch.mask
+            covariates = batch.covariates.to(torch.float32)
+            posterior = Posterior(*(part.float() for part in posterior))
             total: Tensor | float = 0.0
-            for z in draws(posterior, points):
-                raw = decoder(z, batch.covariates)
+            for z in draws(posterior, points.float()):
+                raw = decoder(z, covariates)
                 total = total + in_float64(self.nll_of_code(raw, target, mask))
-            nll = total / (2 * len(points)) + self.nll_constant(target, mask)
+            nll = total / (2 * len(points)) + constant
             assert isinstance(nll, Tensor)
             return nll
 

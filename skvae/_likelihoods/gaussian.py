@@ -53,6 +53,7 @@ class Gaussian(Likelihood):
     name = "gaussian"
     has_linear_model = True
     loss_exponent = 2
+    decodes_points = False
     mean_is_affine = True
     running_noise: Tensor
 

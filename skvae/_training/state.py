@@ -62,7 +62,8 @@ class FittedState(nn.Module):
         The likelihood's own, of the training rows: what a fit is judged by.
     host : HostState
         ``code_scale`` (latent_dim,), in units of X per unit of code; the split, which
-        the next fit holds out again; the seeds; whether training left the linear model,
+        the next fit holds out again; the seeds; ``n_pairs`` of the cubature, 0 for what
+        it has by itself; whether training left the linear model,
         so that it explains what the network does not.
     record : Record
     codes : Codes or None
@@ -85,6 +86,7 @@ class FittedState(nn.Module):
         self.code_scale = np.full(network.latent_dim, scale)
         self.split = None
         self.set_seeds(0, 0)
+        self.host.hold("n_pairs", 0)
         self.record = Record()
         self.codes: Codes | None = None
         self.explained: Explained | None = None
@@ -119,7 +121,8 @@ class FittedState(nn.Module):
         network = self.network
         assert isinstance(network, VAE)
         weight = self.record.background_weight
-        return Density(network, self.likelihood, self.background, weight)
+        n_pairs = int(self.host.number("n_pairs")) or None
+        return Density(network, self.likelihood, self.background, weight, n_pairs)
 
     @property
     def code_scale(self) -> np.ndarray:
