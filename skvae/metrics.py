@@ -101,7 +101,8 @@ def elbo_scorer(estimator, X, y=None) -> float:
 def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
     """Mean importance-weighted bound of the log-likelihood, in nats per row.
 
-    Tighter than the ELBO, and the tighter the more samples (Burda et al., 2016). The
+    That of ``VAETransformer.log_likelihood``, which gives it row by row. Tighter than
+    the ELBO, and the tighter the more samples (Burda et al., 2016). The
     draws are fixed: the same rows score the same. For another number of samples pass
     ``functools.partial(log_likelihood_scorer, n_samples=512)`` to a search.
 
