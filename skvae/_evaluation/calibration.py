@@ -1,5 +1,6 @@
 """What is measured on a trained network, on a bounded number of rows."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,10 @@ _EXCHANGE_SEED = 20_160_509
 _DRAWS_SEED = 20_150_901
 # Decoded rows, over all points, that a cubature may take.
 CUBATURE_ROWS = 32_768
-# Rows that are resampled for it, however many draws they have.
+# Rows that are resampled for it, however many draws they have, and how often, as long
+# as that gains so many nats: what training left is of rows that it has learnt.
 MIN_RESAMPLED = 256
+MAX_ROUNDS, LEAST_GAIN = 20, 0.01
 # Numbers of pairs that are tried, the rows they are judged by, and the errors that they
 # may have, in nats.
 FEWEST_PAIRS = (4, 6, 8, 16, 32)
@@ -82,13 +85,18 @@ def _calibrate_on_weighted_draws(
         n_times = max(1, n_drawn // len(batch))
         posterior = Posterior(*(part.repeat(n_times, 1) for part in posterior))
         batch = batch.repeated(n_times)
-        draws = Draws(likelihood, network, batch, posterior)
-        generator = torch.Generator(posterior.mean.device).manual_seed(_DRAWS_SEED)
-        draws.bound(n_draws, generator)
-        # The draws and nothing around them.
-        points = torch.zeros_like(draws.codes[None, :1])
-        at_draws = Posterior(draws.codes, torch.full_like(draws.codes, -torch.inf))
-        likelihood.calibrate(network.decoder, at_draws, batch, points)
+        likelihood.keep_running_stats()
+        bound = -math.inf
+        for _ in range(MAX_ROUNDS):
+            draws = Draws(likelihood, network, batch, posterior, training=False)
+            generator = torch.Generator(posterior.mean.device).manual_seed(_DRAWS_SEED)
+            last, bound = bound, draws.bound(n_draws, generator).mean().item()
+            if not bound > last + LEAST_GAIN:
+                break
+            # The draws and nothing around them.
+            points = torch.zeros_like(draws.codes[None, :1])
+            at_draws = Posterior(draws.codes, torch.full_like(draws.codes, -torch.inf))
+            likelihood.calibrate(network.decoder, at_draws, batch, points)
 
 
 @torch.no_grad()

@@ -134,6 +134,9 @@ class ImportanceWeightedELBO(WeightedELBO):
 class Draws:
     """Posterior draws of the rows of a minibatch, weighed.
 
+    At the likelihood's shared parameters of today, or, not ``training``, at the
+    calibrated ones.
+
     Attributes
     ----------
     first : tensor of shape (n, n_outputs)
@@ -154,7 +157,10 @@ class Draws:
         network: VAE,
         batch: Minibatch,
         posterior: Posterior,
+        *,
+        training: bool = True,
     ) -> None:
+        self._nll = likelihood.nll_in_training if training else likelihood.nll_of_code
         self._likelihood, self._decoder = likelihood, network.decoder
         self._batch, self._posterior = batch.dense(), posterior
         widths = (likelihood.n_outputs, network.latent_dim, *self._decoder.mlp.widths)
@@ -192,7 +198,7 @@ class Draws:
 
         def decode(codes: Tensor) -> tuple[Tensor, Tensor]:
             raw = self._decoder(codes, some.covariates, generator).to(codes.dtype)
-            nll = self._likelihood.nll_in_training(raw, some.target, some.mask)
+            nll = self._nll(raw, some.target, some.mask)
             return nll, raw.detach()
 
         if again and torch.is_grad_enabled():
