@@ -11,9 +11,9 @@ from skvae._evaluation.bounds import (
     MIN_PAIRS,
     cubature,
     decoder_gain,
-    importance_weighted_bound,
 )
 from skvae._evaluation.evaluator import Density
+from skvae._evaluation.importance import importance_weighted_bound
 from skvae._nn.autoencoder import VAE
 
 
@@ -59,7 +59,7 @@ def test_elbo_of_a_linear_model_is_its_likelihood(linear):
 def test_importance_weighted_bound_of_a_linear_model_is_its_likelihood(linear):
     module, _, x, exact = linear
     noise = torch.randn(5, 20, 3, dtype=torch.float64)
-    bound = importance_weighted_bound(module, gaussian(6, 0.3), minibatch(x), noise)
+    bound = importance_weighted_bound(module, gaussian(6, 0.3), minibatch(x), [noise])
     torch.testing.assert_close(bound, exact, atol=1e-9, rtol=0)
 
 
@@ -72,7 +72,9 @@ def test_importance_weighted_bound_tightens(linear):
     gaps = []
     for n_samples in (1, 8, 512):
         noise = torch.randn(n_samples, 20, 3, generator=generator, dtype=torch.float64)
-        bound = importance_weighted_bound(module, gaussian(6, 0.3), minibatch(x), noise)
+        bound = importance_weighted_bound(
+            module, gaussian(6, 0.3), minibatch(x), [noise]
+        )
         gaps.append((exact - bound).mean().item())
     assert gaps[0] > gaps[1] > gaps[2]
     assert gaps[2] == pytest.approx(0.0, abs=0.05)

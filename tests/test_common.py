@@ -38,6 +38,7 @@ OTHERS = [
     VAETransformer(**QUICK, kld_schedule="linear"),
     VAETransformer(**QUICK, precision="bf16"),
     VAETransformer(**QUICK, kld_schedule="cyclical", free_bits=0.1),
+    VAETransformer(**QUICK, n_importance_samples=3),
     AETransformer(**QUICK, linear_path=None),
     RAETransformer(max_epochs=10),
     RAETransformer(**QUICK, decoder_penalty="l2", early_stopping=False),

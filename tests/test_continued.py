@@ -42,6 +42,7 @@ OTHER = {
     "beta": 4.0,
     "background_weight": 0.3,
     "free_bits": 2.0,
+    "n_importance_samples": 5,
     "whiten": True,
     "code_penalty": "l1",
     "reg_weight": 0.5,

@@ -114,6 +114,17 @@ class Minibatch:
         mask = None if self.mask is None else self.mask[index]
         return Minibatch(inputs, target, mask, self.covariates.at(index))
 
+    def repeated(self, n: int) -> "Minibatch":
+        """What the likelihood explains, ``n`` times one after the other, for codes.
+
+        With all entries; the encoder has seen the rows, and inputs are left out.
+        """
+        if n == 1:
+            return self
+        target = self.target.repeat(n, 1)
+        mask = None if self.mask is None else self.mask.repeat(n, 1)
+        return Minibatch(target, target, mask, self.covariates.repeated(n))
+
 
 class TableDataset(Dataset):
     """A validated X of floats, handed out as a likelihood encodes it.

@@ -7,18 +7,14 @@ in z, deterministic, and a row's value does not depend on its neighbours.
 """
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
-from .._data.dataset import Minibatch
 from .._likelihoods.base import Likelihood
 from .._nn.autoencoder import VAE
-from .._nn.posterior import draw_posterior
 from .._nn.readout import Readout
-from .._utils.device import in_float64
 
 MIN_PAIRS, MAX_PAIRS = 16, 64
 # Small beside the prior's width of 1, large beside the rounding of float32.
@@ -44,28 +40,6 @@ def cubature(latent_dim: int, n_pairs: int | None = None) -> Tensor:
     )
     left, _, right = torch.linalg.svd(draws, full_matrices=False)
     return math.sqrt(max(n_pairs, latent_dim)) * left @ right
-
-
-@torch.no_grad()
-def importance_weighted_bound(
-    network: VAE, likelihood: Likelihood, batch: Minibatch, noise: Iterable[Tensor]
-) -> Tensor:
-    """Importance-weighted bound per row in nats (Burda et al., 2016), (n,), float64.
-
-    ``ln 1/K sum_k p(x, z_k) / q(z_k | x)``, with one draw of ``noise``, of shape
-    (n_rows, latent_dim), a sample. In model units.
-    """
-    mean, log_var = network.encode(batch.inputs)
-    target = batch.target
-    log_weights = []
-    for draw in noise:
-        z = draw_posterior(mean, log_var, draw)
-        nll = likelihood.nll(network.decode(z, batch.covariates), target, batch.mask)
-        # ln N(z; 0, I) - ln N(z; mean, var): the normalising constants cancel.
-        log_ratio = 0.5 * (draw.square() + log_var - z.square()).sum(dim=1)
-        log_weights.append(in_float64(log_ratio) - nll)
-    stacked = torch.stack(log_weights)
-    return torch.logsumexp(stacked, dim=0) - math.log(len(stacked))
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """What is measured on a trained network, on a bounded number of rows."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from .._kernels.threads import threads_for
 from .._likelihoods.base import Likelihood
 from .._nn.autoencoder import VAE
 from .._nn.posterior import Posterior, draw_posterior, kl_per_row
+from .._objectives.importance_weighted import Draws
 from .._utils.device import in_float64
 from .bounds import MAX_PAIRS, cubature, decoder_gain
 from .verdicts import ACTIVE_VARIANCE
@@ -19,8 +21,13 @@ CALIBRATION_ROWS = 2048
 # Rows that exchange codes: enough to see whether codes are worth anything.
 EXCHANGED_ROWS = 256
 _EXCHANGE_SEED = 20_160_509
+_DRAWS_SEED = 20_150_901
 # Decoded rows, over all points, that a cubature may take.
 CUBATURE_ROWS = 32_768
+# Rows that are resampled for it, however many draws they have, and how often, as long
+# as that gains so many nats: what training left is of rows that it has learnt.
+MIN_RESAMPLED = 256
+MAX_ROUNDS, LEAST_GAIN = 20, 0.01
 # Numbers of pairs that are tried, the rows they are judged by, and the errors that they
 # may have, in nats.
 FEWEST_PAIRS = (4, 6, 8, 16, 32)
@@ -38,12 +45,21 @@ def some(rows: TableDataset, n_rows: int) -> Minibatch:
 
 
 @torch.no_grad()
-def calibrate(network: VAE, likelihood: Likelihood, rows: TableDataset) -> None:
+def calibrate(
+    network: VAE, likelihood: Likelihood, rows: TableDataset, n_draws: int = 1
+) -> None:
     """Set the shared parameters that maximise the ELBO of these rows.
 
     By cubature; where that takes long, rows take its points in turns. Over rows whose
     posteriors are equally wide, as a linear model's are, that is as exact.
+
+    With ``n_draws`` above 1, those that raise the importance-weighted bound with so
+    many: rows are explained by one of their draws, taken with its normalised weight
+    (see ``_objectives.importance_weighted``).
     """
+    if n_draws > 1:
+        _calibrate_on_weighted_draws(network, likelihood, rows, n_draws)
+        return
     batch = some(rows, CALIBRATION_ROWS)
     points = cubature(network.latent_dim)
     with threads_for(network, len(batch)):
@@ -55,6 +71,32 @@ def calibrate(network: VAE, likelihood: Likelihood, rows: TableDataset) -> None:
             batch = batch[in_turns]
         points = points.to(batch.target)
         likelihood.calibrate(network.decoder, posterior, batch, points)
+
+
+def _calibrate_on_weighted_draws(
+    network: VAE, likelihood: Likelihood, rows: TableDataset, n_draws: int
+) -> None:
+    n_rows = max(MIN_RESAMPLED, CUBATURE_ROWS // n_draws)
+    batch = some(rows, min(CALIBRATION_ROWS, n_rows))
+    with threads_for(network, len(batch)):
+        posterior = network.encode(batch.inputs)
+        # Few rows are there many times: what is drawn of them averages out.
+        n_drawn = min(CUBATURE_ROWS // n_draws, rows_at_once(rows.n_features))
+        n_times = max(1, n_drawn // len(batch))
+        posterior = Posterior(*(part.repeat(n_times, 1) for part in posterior))
+        batch = batch.repeated(n_times)
+        likelihood.keep_running_stats()
+        bound = -math.inf
+        for _ in range(MAX_ROUNDS):
+            draws = Draws(likelihood, network, batch, posterior, training=False)
+            generator = torch.Generator(posterior.mean.device).manual_seed(_DRAWS_SEED)
+            last, bound = bound, draws.bound(n_draws, generator).mean().item()
+            if not bound > last + LEAST_GAIN:
+                break
+            # The draws and nothing around them.
+            points = torch.zeros_like(draws.codes[None, :1])
+            at_draws = Posterior(draws.codes, torch.full_like(draws.codes, -torch.inf))
+            likelihood.calibrate(network.decoder, at_draws, batch, points)
 
 
 @torch.no_grad()

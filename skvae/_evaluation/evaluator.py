@@ -19,7 +19,8 @@ from .._nn.autoencoder import VAE
 from .._nn.posterior import kl_to_standard_normal
 from .._objectives.elbo import RowTerms, choice_of_model, mixed
 from .._utils.device import in_float64
-from .bounds import cubature, importance_weighted_bound
+from .bounds import cubature
+from .importance import RowNoise, importance_weighted_bound
 from .verdicts import ACTIVE_VARIANCE
 
 
@@ -139,24 +140,20 @@ class Density:
         return mixed(terms, others, self._weight), share
 
     def log_likelihood(
-        self, n_samples: int, generator: torch.Generator
+        self, n_samples: int, entropy: int
     ) -> Callable[[Minibatch], Tensor]:
         """What bounds ln p of a chunk's rows by importance sampling, nats of X.
 
-        Every row has draws of its own, so that their errors average out over rows.
+        Chunks are to come in the order of the rows. Every row has draws of its own, so
+        that their errors average out over rows.
         """
         log_det = self._likelihood.log_det()
+        noise = RowNoise(entropy, n_samples, self._network.latent_dim)
 
         def bounds(batch: Minibatch) -> Tensor:
-            shape = (len(batch), self._network.latent_dim)
-            noise = (
-                torch.randn(
-                    shape, generator=generator, dtype=torch.float32, device="cpu"
-                ).to(batch.target)
-                for _ in range(n_samples)
-            )
+            draws = noise.of_next(len(batch), batch.target)
             bound = importance_weighted_bound(
-                self._network, self._likelihood, batch, noise
+                self._network, self._likelihood, batch, draws
             )
             if self._background is not None:
                 rows = self._background.residual(batch)

@@ -365,6 +365,15 @@ class Likelihood(nn.Module, ABC):
             parameter.grad.copy_(gradient)
         return loss.detach(), grad
 
+    def nll_in_training(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`nll_of_code`, differentiable, at the shared parameters of today.
+
+        By default those are where :meth:`nll_of_code` finds them.
+        """
+        return self.nll_of_code(raw, target, mask)
+
     def unit_weight(self) -> Tensor:
         """Weight of the KL at which the loss is the negative ELBO: beta = 1.
 

@@ -155,6 +155,17 @@ class Gaussian(Likelihood):
         loss = torch.linalg.vector_norm(residual).square() / n_observed
         return loss, residual.mul_(2.0 / n_observed)
 
+    def nll_in_training(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        residual = raw - target
+        n_observed: int | Tensor = self.n_features
+        if mask is not None:
+            residual, n_observed = residual * mask, mask.sum(dim=1)
+        noise = self.running_noise
+        log_norm = n_observed * torch.log(2.0 * math.pi * noise)
+        return 0.5 * (log_norm + residual.square().sum(dim=1) / noise)
+
     def unit_weight(self) -> Tensor:
         return self.running_noise * (2.0 / self.n_features)
 

@@ -60,6 +60,10 @@ class Criterion(nn.Module):
     def recon_term(self) -> LossTerm:
         return LossTerm("recon_loss", self.likelihood.loss_exponent)
 
+    def in_units_of_X(self, term: LossTerm, value: float) -> float:
+        """The value of a term as the history has it."""
+        return value * self.likelihood.scale**term.unit_exponent
+
     def terms(self, network, batch: Minibatch, generator: torch.Generator) -> Tensor:
         """Differentiable terms of a minibatch, (n_terms,).
 

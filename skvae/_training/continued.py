@@ -19,6 +19,7 @@ PARTIAL_FIT = {
     "beta": APPLIED,
     "background_weight": APPLIED,
     "free_bits": APPLIED,
+    "n_importance_samples": APPLIED,
     "whiten": APPLIED,
     "likelihood": REFUSED,
     "size_factor": REFUSED,
@@ -69,12 +70,14 @@ def going_on(fit: Fitted, settings: Settings) -> Iterator[None]:
     record, n_epochs = state.record, len(net.history)
     try:
         _update(net, settings)
+        _take_criterion(fit, settings)
         settings.strategy.update_hyperparameters(net.module_, net.criterion_)
         yield
     except BaseException:
         _move(net, attributes["device"])
         for name, value in attributes.items():
             setattr(net, name, value)
+        state.criterion = net.criterion_
         parts.restore()
         state.record = record
         del net.history[n_epochs:]
@@ -82,7 +85,7 @@ def going_on(fit: Fitted, settings: Settings) -> Iterator[None]:
 
 
 # Attributes of a net that an update puts others in the place of.
-_REPLACED = ("device", "optimizer_", "callbacks", "callbacks_")
+_REPLACED = ("device", "optimizer_", "callbacks", "callbacks_", "criterion_")
 
 
 def _update(net: EpochNet, settings: Settings) -> None:
@@ -97,6 +100,21 @@ def _update(net: EpochNet, settings: Settings) -> None:
         net.callbacks = callbacks
         net.initialize_callbacks()
     net.set_params(**options)
+
+
+def _take_criterion(fit: Fitted, settings: Settings) -> None:
+    """Give a net the criterion of today, where it is of another kind.
+
+    With the same likelihood: its parameters are what the optimiser works on.
+    """
+    net, state = fit.net, fit.state
+    params = settings.strategy.criterion_params(state.likelihood)
+    kind = settings.strategy.criterion_of(params)
+    if type(net.criterion_) is kind:
+        return
+    criterion = kind(likelihood=state.likelihood, **params)
+    criterion.load_state_dict(net.criterion_.state_dict())
+    net.criterion_ = state.criterion = criterion.to(torch.device(net.device))
 
 
 def _move(net: Any, device: str) -> None:

@@ -32,7 +32,6 @@ class Deterministic:
     decoder_penalty_weight: float = 0.0
 
     network: ClassVar = Autoencoder
-    criterion: ClassVar = PenalisedError
     settled_at: ClassVar[float] = 0.0
 
     def criterion_params(self, likelihood: Likelihood) -> dict:
@@ -41,6 +40,10 @@ class Deterministic:
             "decoder_penalty": self.decoder_penalty,
             **self._weights(likelihood),
         }
+
+    @staticmethod
+    def criterion_of(params: dict) -> type[PenalisedError]:
+        return PenalisedError
 
     def recorded(self) -> dict:
         return {}

@@ -58,6 +58,7 @@ def begin(
         warn_if_counts(X)
     likelihood.fit_inputs(mean, variance, X, rows.covariates.size)
     strategy = settings.strategy
+    params = strategy.criterion_params(likelihood)
     net = build_net(
         network=strategy.network,
         network_params={
@@ -66,11 +67,8 @@ def begin(
             "n_outputs": likelihood.n_outputs,
             "seed": seeds.weights,
         },
-        criterion=strategy.criterion,
-        criterion_params={
-            "likelihood": likelihood,
-            **strategy.criterion_params(likelihood),
-        },
+        criterion=strategy.criterion_of(params),
+        criterion_params={"likelihood": likelihood, **params},
         options=net_options(settings),
     )
     strategy.update_hyperparameters(net.module_, net.criterion_)

@@ -8,6 +8,8 @@ _OURS = (
         for term in ("", "recon", "kl", "free_bits", "reg", "decoder")
     ),
     "valid_elbo",
+    "train_iw_bound",
+    "valid_iw_bound",
     "kld_weight",
     "dur",
 )

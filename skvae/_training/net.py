@@ -266,9 +266,8 @@ class EpochNet(NeuralNet):
     def _record(self, prefix: str, terms: Sequence[float], loss: float) -> float:
         """Record the terms in the units of X; returns the loss in them."""
         criterion = self.criterion_
-        scale = criterion.likelihood.scale
         for term, value in zip(criterion.loss_terms, terms, strict=True):
-            in_units_of_X = value * scale**term.unit_exponent
+            in_units_of_X = criterion.in_units_of_X(term, value)
             self.history.record(f"{prefix}_{term.name}", in_units_of_X)
         return loss * criterion.likelihood.loss_unit
 

@@ -92,7 +92,7 @@ def unpacked(
         network=strategy.network,
         # The weights are there: none have to be drawn.
         network_params={**network, "seed": None},
-        criterion=strategy.criterion,
+        criterion=strategy.criterion_of(data["criterion"]),
         criterion_params={**data["criterion"], "likelihood": given},
         options={**options, "callbacks": []},
     )

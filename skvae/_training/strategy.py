@@ -25,15 +25,15 @@ class TrainingStrategy(Protocol):
         """The kind of network."""
 
     @property
-    def criterion(self) -> type[Criterion]:
-        """The kind of criterion."""
-
-    @property
     def settled_at(self) -> float:
         """Progress from which on all weights of the loss are full."""
 
     def criterion_params(self, likelihood: Likelihood) -> dict:
         """Parameters of the criterion beside the likelihood, in model units."""
+
+    @staticmethod
+    def criterion_of(params: dict) -> type[Criterion]:
+        """The kind of criterion that has these parameters."""
 
     def recorded(self) -> dict:
         """What a ``Record`` keeps of it."""

@@ -21,6 +21,7 @@ from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood, LinearModel
 from .._linear.covariance import Covariance
 from .._nn.autoencoder import VAE
+from .._objectives.importance_weighted import ImportanceWeightedELBO
 from .._objectives.schedules import constant
 from .._objectives.weighted_elbo import WeightedELBO
 from .state import FittedState
@@ -41,16 +42,23 @@ class Variational:
     settled_at: float = 0.0
     free_bits: float = 0.0
     background_weight: float = 0.01
+    n_importance_samples: int = 1
 
     network: ClassVar = VAE
-    criterion: ClassVar = WeightedELBO
 
     def criterion_params(self, likelihood: Likelihood) -> dict:
-        return {
+        params = {
             "kld_weight": self._scaled(likelihood),
             "beta": self.beta,
             "free_bits": self.free_bits,
         }
+        if self.n_importance_samples > 1:
+            params["n_samples"] = self.n_importance_samples
+        return params
+
+    @staticmethod
+    def criterion_of(params: dict) -> type[WeightedELBO]:
+        return ImportanceWeightedELBO if "n_samples" in params else WeightedELBO
 
     def recorded(self) -> dict:
         return {
@@ -65,6 +73,8 @@ class Variational:
         criterion.beta = self.beta
         criterion.schedule = self.schedule
         criterion.free_bits = self.free_bits
+        if isinstance(criterion, ImportanceWeightedELBO):
+            criterion.n_samples = self.n_importance_samples
         weight = self._scaled(criterion.likelihood)
         if weight is not None:
             criterion.fixed_weight.fill_(weight)
@@ -102,12 +112,13 @@ class Variational:
         state.set_linear_model(pca_init)
 
     def compare_epochs(self, state: FittedState, pca_init: LinearModel) -> None:
-        # One noise for all features is fitted anew to compare epochs, and so is what an
-        # odd row costs.
+        # Where the ELBO is compared, one noise for all features is fitted anew, and so
+        # is what an odd row costs.
         mixes = self.kld_weight is None and self.background_weight > 0.0
         criterion = state.criterion
         assert isinstance(criterion, WeightedELBO)
-        if mixes and state.likelihood.has_own_scales:
+        refits = not isinstance(criterion, ImportanceWeightedELBO)
+        if mixes and (state.likelihood.has_own_scales or not refits):
             criterion.compare_within(pca_init, self.background_weight)
 
     def calibrate_pca_init(self, pca_init: LinearModel, rows: TableDataset) -> None:
@@ -132,7 +143,7 @@ class Variational:
         if pca_init is not None and not left_it:
             likelihood.calibrate_as(pca_init)
         elif held_out is not None:
-            calibrate(network, likelihood, held_out)
+            calibrate(network, likelihood, held_out, self.n_importance_samples)
         else:
             likelihood.keep_running_stats()
         # Streaming, which holds nothing out, does not warn: it need not look.
