@@ -36,7 +36,7 @@ class Gain(_ByAutograd):
         x = batch.target
         with torch.enable_grad():
             z = _code(self, module, x, generator).requires_grad_()
-            y = module.decode(z, generator)
+            y = module.decode(z, generator=generator)
             v = torch.empty_like(y).normal_(generator=generator)
             (slope,) = torch.autograd.grad(y, z, v, create_graph=True)
         gain = math.sqrt(math.pi / 2.0) * slope.abs()
@@ -54,7 +54,7 @@ class Columns(_ByAutograd):
         first = module.decoder.linear, module.decoder.mlp.blocks[0].linear
         squares = [layer.weight.square().sum(dim=0) for layer in first]
         lengths = torch.stack(squares).sum(dim=0).sqrt()
-        error = F.mse_loss(module.decode(z, generator), x)
+        error = F.mse_loss(module.decode(z, generator=generator), x)
         return torch.stack([error, (z.abs() * lengths).sum(dim=1).mean()])
 
     held_out_terms = terms
@@ -66,7 +66,7 @@ class Noiseless(_ByAutograd):
     def terms(self, module, batch, generator):
         x = batch.target
         z = _code(self, module, x, generator)
-        error = F.mse_loss(module.decode(z, generator), x)
+        error = F.mse_loss(module.decode(z, generator=generator), x)
         return torch.stack([error, z.abs().sum(dim=1).mean()])
 
 
@@ -78,7 +78,7 @@ class NoiseOnAll(_ByAutograd):
         z = _code(self, module, x, generator)
         noise = torch.empty_like(z).normal_(generator=generator)
         noisy = torch.addcmul(z, noise, module.threshold, value=0.5)
-        error = F.mse_loss(module.decode(noisy, generator), x)
+        error = F.mse_loss(module.decode(noisy, generator=generator), x)
         return torch.stack([error, z.abs().sum(dim=1).mean()])
 
 

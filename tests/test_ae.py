@@ -36,6 +36,7 @@ def test_parameters_are_explicit_and_shared(kind):
         "kld_warmup",
         "free_bits",
         "whiten",
+        "n_importance_samples",
         "likelihood",
         "size_factor",
         "encode_conditions",

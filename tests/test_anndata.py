@@ -189,7 +189,8 @@ def test_what_is_written_survives_a_file(make, vae, container, tmp_path):
 def test_none_and_objects_are_written_as_text(make, tmp_path, quick):
     data = make()
     model = VAETransformer(**{**quick, "random_state": np.random.RandomState(0)})
-    fit_transform(model.set_params(linear_path=None, hidden_dims=()), data)
+    model.set_params(linear_path=None, hidden_dims=(), likelihood="gaussian")
+    fit_transform(model, data)
     data.write_h5ad(tmp_path / "x.h5ad")
     parameters = anndata.read_h5ad(tmp_path / "x.h5ad").uns[KEY]["parameters"]
     assert parameters["linear_path"] == "None"

@@ -19,9 +19,13 @@ from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._training.persistence import FORMAT
 
 ESTIMATORS = [
-    VAETransformer(kld_schedule="linear", free_bits=0.01),
-    VAETransformer(kld_weight=1e-3, linear_path=None, activation="swiglu"),
-    VAETransformer(hidden_dims=(), early_stopping=False, beta=2.0),
+    VAETransformer(kld_schedule="linear", free_bits=0.01, likelihood="gaussian"),
+    VAETransformer(
+        kld_weight=1e-3, linear_path=None, activation="swiglu", likelihood="gaussian"
+    ),
+    VAETransformer(
+        hidden_dims=(), early_stopping=False, beta=2.0, likelihood="gaussian"
+    ),
     AETransformer(),
     RAETransformer(decoder_penalty="spectral"),
     SAETransformer(),
@@ -126,7 +130,7 @@ def _run():
 
 @pytest.mark.parametrize("at", ["history_", "kld_weight_"])
 def test_a_file_of_skops_runs_nothing_that_was_not_named(small, quick, at):
-    model = VAETransformer(**quick).fit(small)
+    model = VAETransformer(**quick, likelihood="gaussian").fit(small)
     data = skops.dumps(model)
     for name in skops.get_untrusted_types(data=data):
         assert name == "skvae.vae.VAETransformer"
@@ -139,14 +143,18 @@ def test_a_file_of_skops_runs_nothing_that_was_not_named(small, quick, at):
 
 def test_pipelines_and_callbacks_are_named_by_skops(small, quick):
     scoring = EpochScoring("neg_mean_squared_error", name="mse")
-    model = make_pipeline(StandardScaler(), VAETransformer(**quick)).fit(small)
+    model = make_pipeline(
+        StandardScaler(), VAETransformer(**quick, likelihood="gaussian")
+    ).fit(small)
     data = skops.dumps(model)
     assert skops.get_untrusted_types(data=data) == ["skvae.vae.VAETransformer"]
     found = skops.loads(data, trusted=["skvae.vae.VAETransformer"])
     np.testing.assert_array_equal(found.transform(small), model.transform(small))
     assert scoring is not None
     counts = Counts()
-    named = VAETransformer(**quick, callbacks=[counts]).fit(small)
+    named = VAETransformer(**quick, callbacks=[counts], likelihood="gaussian").fit(
+        small
+    )
     untrusted = skops.get_untrusted_types(data=skops.dumps(named))
     assert set(untrusted) == {
         "skvae.vae.VAETransformer",
@@ -155,7 +163,9 @@ def test_pipelines_and_callbacks_are_named_by_skops(small, quick):
 
 
 def test_callbacks_keep_what_they_have_counted(small, quick):
-    model = VAETransformer(**quick, callbacks=[("mine", Counts()), Freezer("enc*")])
+    model = VAETransformer(
+        **quick, callbacks=[("mine", Counts()), Freezer("enc*")], likelihood="gaussian"
+    )
     model.fit(small)
     other = pickle.loads(pickle.dumps(model))
     assert dict(other.callbacks[:1])["mine"].epochs == 3
@@ -183,7 +193,9 @@ class Clears(Callback):
 
 
 def test_a_copy_begins_no_callback_anew(small, quick):
-    model = VAETransformer(**quick, callbacks=[Clears(), ("train_loss", Clears())])
+    model = VAETransformer(
+        **quick, callbacks=[Clears(), ("train_loss", Clears())], likelihood="gaussian"
+    )
     model.fit(small)
     copy.copy(model)
     assert model.callbacks[0].epochs == [1, 2, 3]
@@ -197,7 +209,11 @@ def test_a_copy_begins_no_callback_anew(small, quick):
 
 
 def test_callbacks_that_came_after_the_fit_are_begun_with_the_next(small, quick):
-    model = VAETransformer(**quick).fit(small).set_params(callbacks=[Clears()])
+    model = (
+        VAETransformer(**quick, likelihood="gaussian")
+        .fit(small)
+        .set_params(callbacks=[Clears()])
+    )
     other = pickle.loads(pickle.dumps(model))
     for one in (model, other):
         one.partial_fit(small)
@@ -207,7 +223,7 @@ def test_callbacks_that_came_after_the_fit_are_begun_with_the_next(small, quick)
 
 
 def test_the_best_score_so_far_goes_with_a_copy(small, quick):
-    model = VAETransformer(**quick).fit(small)
+    model = VAETransformer(**quick, likelihood="gaussian").fit(small)
     other = pickle.loads(pickle.dumps(model))
     for one in (model, other):
         one.partial_fit(10.0 * small)  # a worse loss
@@ -224,17 +240,19 @@ def test_a_model_of_rows_that_are_all_the_same_comes_back(Estimator, shape):
 
 
 def test_files_are_as_large_as_what_was_learnt(small):
-    model = VAETransformer(3, max_epochs=2, random_state=0).fit(small)
+    model = VAETransformer(3, max_epochs=2, random_state=0, likelihood="gaussian").fit(
+        small
+    )
     arrays = model._fitted.state.arrays().values()
     learnt = sum(array.nbytes for array in arrays)
     assert len(pickle.dumps(model)) < learnt + 20_000
 
 
 def test_models_of_other_formats_say_so(small, quick):
-    state = VAETransformer(**quick).fit(small).__getstate__()
+    state = VAETransformer(**quick, likelihood="gaussian").fit(small).__getstate__()
     state["_packed"] = {**state["_packed"], "format": FORMAT + 1}
     with pytest.raises(ValueError, match="Another version of skvae wrote this model"):
-        VAETransformer().__setstate__(state)
+        VAETransformer(likelihood="gaussian").__setstate__(state)
 
 
 def test_pickles_from_before_the_fitted_state_say_so():
@@ -250,7 +268,9 @@ class Wrapper(TransformerMixin, BaseEstimator):
     """A user's estimator that holds one of ours."""
 
     def fit(self, X, y=None):
-        self.inner_ = VAETransformer(2, max_epochs=1, random_state=0).fit(X)
+        self.inner_ = VAETransformer(
+            2, max_epochs=1, random_state=0, likelihood="gaussian"
+        ).fit(X)
         return self
 
     def transform(self, X):
@@ -264,7 +284,7 @@ def test_estimators_that_hold_one_are_pickled_with_it(small):
 
 
 def test_what_is_not_fitted_is_its_parameters():
-    model = VAETransformer(7, beta=2.0)
+    model = VAETransformer(7, beta=2.0, likelihood="gaussian")
     other = pickle.loads(pickle.dumps(model))
     assert other.get_params() == model.get_params()
     assert not hasattr(other, "net_")

@@ -9,7 +9,10 @@ from skvae import VAETransformer
 
 def test_warnings_point_at_the_line_that_fitted(rng, quick):
     X = np.hstack([rng.randn(50, 3), np.ones((50, 3))])
-    for model in (VAETransformer(**quick), VAETransformer(**quick).set_params()):
+    for model in (
+        VAETransformer(**quick, likelihood="gaussian"),
+        VAETransformer(**quick, likelihood="gaussian").set_params(),
+    ):
         for estimator in (model, make_pipeline(StandardScaler(), model)):
             for call in (estimator.fit, estimator.fit_transform):
                 with warnings.catch_warnings(record=True) as got:

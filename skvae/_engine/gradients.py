@@ -343,6 +343,8 @@ class _Decoder:
         if self._linear is not None:
             self._linear.set_gradients(g)
             g_code += self._linear.input_gradient(g)
+        if g_code.shape[1] == self._latent_dim:
+            return g_code
         # Nobody asks for the gradient of the conditions behind the code.
         return g_code[:, : self._latent_dim]
 

@@ -469,13 +469,14 @@ class Likelihood(nn.Module, ABC):
 
         def mean_over_points(posterior: Posterior, batch: Minibatch) -> Tensor:
             constant = self.nll_constant(batch.target, batch.mask)
-            # In float32, whatever the rows are in: a row's nats have seven digits then,
-            # and the cubature four.
-            target, mask = batch.target.float(), batch.mask
-            covariates = batch.covariates.to(torch.float32)
-            posterior = Posterior(*(part.float() for part in posterior))
+            # In the precision of the weights, whatever the rows are in: a row's nats
+            # have seven digits in float32, and the cubature four.
+            dtype = decoder.out.weight.dtype
+            target, mask = batch.target.to(dtype), batch.mask
+            covariates = batch.covariates.to(dtype)
+            posterior = Posterior(*(part.to(dtype) for part in posterior))
             total: Tensor | float = 0.0
-            for z in draws(posterior, points.float()):
+            for z in draws(posterior, points.to(dtype)):
                 raw = decoder(z, covariates)
                 total = total + in_float64(self.nll_of_code(raw, target, mask))
             nll = total / (2 * len(points)) + constant

@@ -130,12 +130,12 @@ class Standardised(Likelihood):
     def diverged_loss(
         self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
     ) -> float:
-        """In nats of a Gaussian with the variance of such errors."""
+        """In nats of such errors at the noise that training begins with, or less."""
         squared = np.ones(1)
         if mean is not None and variance is not None:
             off = np.square(mean - self.units.array("mean")) + variance
             squared = np.maximum(off / self.units.array("scales") ** 2, 1.0)
-        return 0.5 * float(np.log(2.0 * np.pi * DIVERGED * squared).mean() + 1.0)
+        return 0.5 * float(np.log(2.0 * np.pi) + DIVERGED * squared.mean())
 
     def noise_in_units_of_X(self) -> np.ndarray:
         """Noise variances (D,) of the features, in squared units of X."""

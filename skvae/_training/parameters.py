@@ -228,22 +228,23 @@ _MODULE = """
 net_ : skorch.NeuralNet
     The fitted net.
 module_ : torch.nn.Module
-    The fitted module, with ``code``, ``decode`` and ``forward``. It works on
-    ``(X - mean_) / scale_``, and its codes are those of ``transform`` divided by
+    The fitted module, with ``code``, ``decode`` and ``forward``. It works on ``(X -
+    mean_) / scale_``, and its codes are those of ``transform`` divided by
     ``scale_``.
 """
 _ATTRIBUTES = """
 components_ : ndarray of shape (latent_dim, n_features)
-    Mean of d reconstruction / d code over training rows, in units of X per unit of the
-    code that ``transform`` gives. Of a linear model, with codes in units of X: those of
-    ``PCA``. ``fit`` leaves units in the order of ``explained_variance_``, with the
-    largest loading of each positive; ``partial_fit`` leaves them where they are.
+    Mean of d reconstruction / d code over training rows, in units of X per unit of
+    the code that ``transform`` gives. Of a linear model, with codes in units of X:
+    those of ``PCA``. ``fit`` leaves units in the order of ``explained_variance_``,
+    with the largest loading of each positive; ``partial_fit`` leaves them where
+    they are.
 explained_variance_ : ndarray of shape (latent_dim,)
     What every unit explains of the rows of the last call, in squared units of X,
     divisor ``n_samples - 1``: its share of the variance of the reconstruction, in
     proportion to the variance of its code times the mean squared length of d
-    reconstruction / d code, on up to 2,048 rows. Of a linear model: that of ``PCA``,
-    and of all rows where ``best_epoch_`` is 0 after ``fit``.
+    reconstruction / d code, on up to 2,048 rows. Of a linear model: that of
+    ``PCA``, and of all rows where ``best_epoch_`` is 0 after ``fit``.
 explained_variance_ratio_ : ndarray of shape (latent_dim,)
     The same as a share of the variance of those rows, summed over features.
 n_iter_ : int

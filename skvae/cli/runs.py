@@ -358,7 +358,8 @@ def _facts(final) -> dict[str, Any]:
     }
     for name in ("kld_weight", "beta", "noise_variance"):
         value = getattr(final, f"{name}_", None)
-        facts[name] = None if value is None else float(value)
+        # Of a noise a feature, its mean.
+        facts[name] = None if value is None else float(np.mean(value))
     return facts
 
 
