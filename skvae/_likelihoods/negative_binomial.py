@@ -6,9 +6,9 @@ With the mean mu and r, the inverse dispersion of the feature, the variance is
     -ln p(x | z) = r softplus(t) + x softplus(-t) + ln G(r) - ln G(x + r) + ln(x!),
 
 G the gamma function. No term cancels with another. With s = sigmoid(t), the derivatives
-are, by ``ln mu``, ``s (r + x) - x``, and by ``ln r``
+are, by ``ln mu``, ``s r - (1 - s) x``, and by ``ln r``
 
-    r softplus(t) - (s (r + x) - x) + r (psi(r) - psi(x + r)),
+    r softplus(t) - (s r - (1 - s) x) + r (psi(r) - psi(x + r)),
 
 and log-gammas and digammas are 0 where x is.
 """
@@ -94,25 +94,32 @@ class NegativeBinomial(Counts):
         r, counts = log_r.exp(), Nonzeros(target, mask)
         t = raw.sub_(log_r)
         softplus, share = F.softplus(t), torch.sigmoid(t)
+        nats = (counts.values * F.softplus(-counts.of(t))).sum()
+        # s r - (1 - s) x: with 1 - s by itself, large counts do not cancel.
+        g = share.mul_(r).addcmul_(target, t.neg_().sigmoid_(), value=-1.0)
+        n_observed: int | Tensor = target.numel()
         if mask is not None:
-            softplus, share = softplus * mask, share * mask
-        n_observed: int | Tensor = target.numel() if mask is None else mask.sum()
+            softplus, g, n_observed = softplus * mask, g * mask, mask.sum()
         with_zeros = r * softplus.sum(dim=0)
-        of_counts = counts.values * F.softplus(-counts.of(t))
-        nats = with_zeros.sum() + of_counts.sum() + self._log_choices(counts).sum()
-        # s (r + x) - x
-        g = torch.addcmul(share * r, share, target)
-        g = g.sub_(target if mask is None else target * mask).div_(n_observed)
-        # In float64, as the log-gammas: the two digammas are nearly the same where r
-        # is large, and r times their rounding would be all that r learns from.
-        r_of = counts.of(r).double()
-        psi = torch.digamma(r_of) - torch.digamma(counts.values.double() + r_of)
-        of_digammas = counts.per_column(r_of * psi).to(r.dtype)
-        by_log_r = (with_zeros + of_digammas) / n_observed
+        nats += with_zeros.sum()
+        constant = self._choices_and_grad(counts, with_zeros - g.sum(dim=0), n_observed)
+        return ((nats + constant) / n_observed).to(raw.dtype), g.div_(n_observed)
+
+    def _choices_and_grad(
+        self, counts: Nonzeros, others: Tensor, n_observed: int | Tensor
+    ) -> Tensor:
+        """Sum of :meth:`_log_choices`; writes the gradient by ``theta``.
+
+        ``others`` (D,) is what the rest of the sum has for a derivative by ``ln r``.
+        """
+        log_r = self.log_r.double()
+        r = log_r.exp()
+        rising, slope = counts.log_rising(r)
+        by_log_r = (others - r * slope) / n_observed
         inside = (log_r > LEAST_LOG_R) & (log_r < MOST_LOG_R)
         assert self.theta.grad is not None
-        torch.mul(by_log_r - g.sum(dim=0), PACE * inside, out=self.theta.grad)
-        return (nats / n_observed).to(raw.dtype), g
+        self.theta.grad.copy_(by_log_r * (PACE * inside))
+        return counts.log_factorials() - rising.sum()
 
     def sample(
         self,

@@ -39,8 +39,9 @@ class Poisson(Counts):
         g = mean.sub_(target).mul_(followed)
         if mask is not None:
             nats, g, n_observed = nats * mask, g * mask, mask.sum()
-        constant = self.nll_constant(target, mask).sum()
-        return (nats.sum() + constant) / n_observed, g.div_(n_observed)
+        constant = Nonzeros(target, mask).log_factorials()
+        loss = (nats.sum() + constant) / n_observed
+        return loss.to(raw.dtype), g.div_(n_observed)
 
     def sample(
         self,
