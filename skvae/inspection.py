@@ -28,7 +28,7 @@ from ._evaluation.information import (
 )
 from ._evaluation.verdicts import Measured, guide_verdict, judge
 from ._kernels.surroundings import public
-from ._likelihoods.registry import LIKELIHOODS
+from ._likelihoods.registry import LIKELIHOODS, likelihood_named
 from ._likelihoods.standardised import Standardised
 from ._linear.baseline import cross_fitted_likelihood
 from ._linear.spectrum import Spectrum, noise_grid, spectrum, weight_of_noise
@@ -213,6 +213,8 @@ class Diagnosis:
         infinite at a weight of 0; NaN where the likelihood has no linear theory.
     expected_active_units : int or None
         Its number of active units.
+    likelihood : str
+        ``likelihood_`` of the model.
     guide : str
         What fixed bounds would say, whatever the data: a KL under 1 nat is collapsed,
         10 to 100 healthy, over 500 nearly deterministic.
@@ -238,6 +240,7 @@ class Diagnosis:
     expected_elbo: float
     expected_rate: float
     expected_active_units: int | None
+    likelihood: str
     guide: str
 
     def to_frame(self):
@@ -288,15 +291,23 @@ class Diagnosis:
             ),
             ("shuffle_loss", self.shuffle_loss, None, nats),
             ("active_units", self.active_units, self.expected_active_units, "units"),
-            ("squared_error", self.squared_error, None, "squared units of X"),
+            ("squared_error", self.squared_error, None, self._unit_of_error()),
             ("noise_variance", self.noise_variance, None, "squared units of X"),
-            ("kld_weight", self.kld_weight, None, "squared units of X per nat"),
+            ("kld_weight", self.kld_weight, None, self._unit_of_weight()),
             ("beta", self.beta, 1.0, ""),
         ]
 
+    def _unit_of_error(self) -> str:
+        is_discrete = likelihood_named(self.likelihood).is_discrete
+        return "deviance" if is_discrete else "squared units of X"
+
+    def _unit_of_weight(self) -> str:
+        return "squared units of X per nat" if self.likelihood == "gaussian" else ""
+
     def _table(self) -> list[tuple[str, ...]]:
         """Head and rows as text."""
-        head = ("", "measured", "linear theory", "")
+        is_discrete = likelihood_named(self.likelihood).is_discrete
+        head = ("", "measured", "no code" if is_discrete else "linear theory", "")
         return [head] + [
             (name, _number(value), _number(expected), unit)
             for name, value, expected, unit in self._quantities()
@@ -331,7 +342,7 @@ class Diagnosis:
 
 
 def _number(value) -> str:
-    if value is None:
+    if value is None or value != value:
         return ""
     return str(value) if isinstance(value, int) else f"{value:.4g}"
 
@@ -419,6 +430,7 @@ def diagnose(estimator, X) -> Diagnosis:
         expected_elbo=float(linear.mean()),
         expected_rate=theory.rate,
         expected_active_units=theory.n_active,
+        likelihood=likelihood.name,
         guide=guide_verdict(found["rate"]),
     )
 
