@@ -3,9 +3,9 @@ import pytest
 import torch
 from scipy import sparse, stats
 
-from skvae._likelihoods.base import Affine
 from skvae._likelihoods.gaussian_diag import GaussianDiag
 from skvae._likelihoods.linear_factors import LinearFactors
+from skvae._likelihoods.linear_model import Affine
 from skvae._linear.factor_analysis import FactorAnalysis, factor_analysis
 from skvae._linear.linear_vae import prediction_error
 

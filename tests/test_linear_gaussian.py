@@ -5,7 +5,7 @@ from _make import gaussian, minibatch
 from sklearn.decomposition import PCA
 
 from skvae._evaluation.evaluator import Density
-from skvae._likelihoods.base import Affine
+from skvae._likelihoods.linear_model import Affine
 from skvae._linear.components import Components
 from skvae._linear.linear_vae import noise_of_beta, prediction_error
 from skvae._nn.autoencoder import VAE

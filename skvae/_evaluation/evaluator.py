@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._data.dataset import Minibatch
-from .._likelihoods.base import ExpectedNLL, Likelihood, LinearModel
+from .._likelihoods.base import ExpectedNLL, Likelihood
+from .._likelihoods.linear_model import LinearModel
 from .._nn.autoencoder import VAE
 from .._nn.posterior import kl_to_standard_normal
 from .._objectives.elbo import RowTerms, choice_of_model, mixed

@@ -22,100 +22,14 @@ from torch import Tensor, nn
 
 from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
-from .._linear.covariance import Covariance, Regression
+from .._linear.covariance import Covariance
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
-from .._utils.host import HostState
+from .linear_model import Affine, LinearModel
 
 # Squared error over the variance of the rows: an untrained network, which draws codes
 # for nothing, has less than 2.
 DIVERGED = 4.0
-
-
-class Affine(NamedTuple):
-    """Inputs that are ``(X - mean) / scale``; without a mean, zeros of X stay zeros.
-
-    The scale is that of all columns, or (D,).
-    """
-
-    mean: np.ndarray | None
-    scale: float | np.ndarray
-
-
-class LinearModel(HostState):
-    """A likelihood's own linear model: where training begins, and the background.
-
-    Everything is in model units. Codes have at most as many units as the network's.
-    Where rows have conditions, it is of what a linear regression on them leaves.
-    """
-
-    def take_regression(
-        self, regression: Regression | None, likelihood: "Likelihood"
-    ) -> None:
-        """Take what conditions explain, in units of X."""
-        n_features = likelihood.n_features
-        if regression is None:
-            regression = Regression(np.zeros((0, n_features)), np.zeros(0))
-        units = likelihood.input_affine()
-        assert units is not None
-        self.hold("given_weights", regression.weights / units.scale)
-        self.hold("given_mean", regression.mean)
-
-    def regression(self) -> tuple[Tensor, Tensor] | None:
-        """Weights (n_conditions, D) and mean (n_conditions,) of the conditions."""
-        if "given_mean" not in self._buffers or not len(self._held("given_mean")):
-            return None
-        return self._held("given_weights"), self._held("given_mean")
-
-    def given(self, conditions: Tensor) -> Tensor:
-        """What conditions (n, n_conditions) explain, (n, D)."""
-        weights, mean = (
-            self._held(name).to(conditions.device, conditions.dtype)
-            for name in ("given_weights", "given_mean")
-        )
-        return (conditions - mean) @ weights
-
-    def residual(self, batch: Minibatch) -> Tensor:
-        """Targets without what their conditions explain."""
-        conditions = batch.covariates.conditions
-        if conditions is None or self.regression() is None:
-            return batch.target
-        return batch.target - self.given(conditions).to(batch.target.dtype)
-
-    @property
-    def n_units(self) -> int:
-        """Number of units, which is its size in a ``state_dict``."""
-        raise NotImplementedError
-
-    @property
-    def n_active(self) -> int:
-        """Number of units that it uses."""
-        raise NotImplementedError
-
-    def maps(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Encoder (k, D), log variances of the posterior (k,), decoder (D, k)."""
-        raise NotImplementedError
-
-    @property
-    def left_out(self) -> float:
-        """What :meth:`maps` leave out of every active unit's eigenvalue."""
-        return 0.0
-
-    def calibrate(self, target: Tensor, n_rows: int) -> None:
-        """Make it hold for rows beyond these, of the ``n_rows`` that it was made of."""
-        raise NotImplementedError
-
-    def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """``-E_q ln p(x | z)`` (n,), float64, and KL of every unit (n, k), in nats."""
-        raise NotImplementedError
-
-    def sample(self, n: int, random_state: np.random.RandomState) -> Tensor:
-        """Rows (n, D) in model units, with noise."""
-        raise NotImplementedError
-
-    def log_likelihood(self, X, units: Affine | None) -> np.ndarray:
-        """ln p of rows of X, (n,), in nats, at its maximum for the training rows."""
-        raise NotImplementedError
 
 
 class Theory(NamedTuple):

@@ -13,7 +13,8 @@ from torch import Tensor
 from .._data.covariates import NONE, Covariates
 from .._utils.host import HostState
 from .._utils.validation import first_of
-from .base import Affine, Likelihood
+from .base import Likelihood
+from .linear_model import Affine
 
 
 class Bernoulli(Likelihood):

@@ -17,7 +17,8 @@ from torch import Tensor
 from .._data.covariates import NONE, SMALLEST_SIZE, Covariates
 from .._utils.host import HostState
 from .._utils.validation import first_of
-from .base import Affine, Likelihood
+from .base import Likelihood
+from .linear_model import Affine
 
 # Logarithms of rates beyond which a rate is not followed: float32 ends at 88.
 LARGEST_LOG_RATE = 60.0

@@ -33,8 +33,9 @@ from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .._utils.device import in_float64
 from .._utils.host import HostState
-from .base import DIVERGED, Affine, ExpectedNLL, Likelihood, LinearModel, Theory, draws
+from .base import DIVERGED, ExpectedNLL, Likelihood, Theory, draws
 from .linear_gaussian import LinearGaussian, gaussian_nll
+from .linear_model import Affine, LinearModel
 from .quadratic import expected_squared_error
 
 # Least noise variance, as a share of the mean variance of X: below it, float32

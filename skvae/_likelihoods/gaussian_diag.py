@@ -16,8 +16,9 @@ from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .._utils.device import in_float64
-from .base import ExpectedNLL, LinearModel, draws
+from .base import ExpectedNLL, draws
 from .linear_factors import LinearFactors
+from .linear_model import LinearModel
 from .quadratic import expected_squared_error
 from .standardised import Standardised
 

@@ -11,7 +11,7 @@ from .._linear.factor_analysis import FactorAnalysis
 from .._linear.linear_vae import prediction_error
 from .._nn.posterior import kl_to_standard_normal
 from .._utils.device import in_float64
-from .base import Affine, LinearModel
+from .linear_model import Affine, LinearModel
 
 _DEVICE = torch.device("cpu")
 

@@ -14,7 +14,7 @@ from .._linear.ppca import ppca_log_likelihood
 from .._nn.posterior import kl_to_standard_normal
 from .._nn.readout import inner
 from .._utils.device import in_float64
-from .base import Affine, LinearModel
+from .linear_model import Affine, LinearModel
 
 _DEVICE = torch.device("cpu")
 

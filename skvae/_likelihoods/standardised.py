@@ -14,8 +14,9 @@ from .._linear.factor_analysis import FactorAnalysis, factor_analysis
 from .._linear.spectrum import active_by_theory, rate_by_theory
 from .._nn.autoencoder import PRECISION
 from .._utils.host import HostState
-from .base import DIVERGED, Affine, Likelihood, Theory
+from .base import DIVERGED, Likelihood, Theory
 from .linear_factors import LinearFactors
+from .linear_model import Affine
 
 # Least noise variance of any feature, as a share of its variance.
 NOISE_FLOOR = 1e-3

@@ -25,8 +25,9 @@ from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
-from .base import LinearModel, draws
+from .base import draws
 from .linear_factors import LinearFactors
+from .linear_model import LinearModel
 from .standardised import Standardised
 
 # Share of the way to the maximum of likelihood that a step takes, and the longest step.

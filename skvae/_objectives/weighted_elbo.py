@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from .._data.dataset import Minibatch
-from .._likelihoods.base import Likelihood, LinearModel
+from .._likelihoods.base import Likelihood
+from .._likelihoods.linear_model import LinearModel
 from .._nn.autoencoder import VAE
 from .._nn.posterior import (
     Posterior,

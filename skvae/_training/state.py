@@ -15,7 +15,8 @@ from .._data.dataset import Minibatch
 from .._evaluation.calibration import Codes
 from .._evaluation.evaluator import Density
 from .._evaluation.explained_variance import Explained
-from .._likelihoods.base import Likelihood, LinearModel
+from .._likelihoods.base import Likelihood
+from .._likelihoods.linear_model import LinearModel
 from .._nn.autoencoder import VAE, Autoencoder
 from .._objectives.criterion import Criterion
 from .._utils.device import in_float64

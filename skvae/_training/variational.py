@@ -18,7 +18,8 @@ from .._evaluation.calibration import (
     some,
 )
 from .._evaluation.explained_variance import Spread
-from .._likelihoods.base import Likelihood, LinearModel
+from .._likelihoods.base import Likelihood
+from .._likelihoods.linear_model import LinearModel
 from .._linear.covariance import Covariance
 from .._nn.autoencoder import VAE
 from .._objectives.importance_weighted import ImportanceWeightedELBO
@@ -93,7 +94,8 @@ class Variational:
         model = likelihood.linear_model(
             covariance, n_units, random_state, weight, self.beta
         )
-        model.take_regression(covariance.regression, likelihood)
+        units, n_features = likelihood.input_affine(), likelihood.n_features
+        model.take_regression(covariance.regression, units, n_features)
         return model
 
     def n_active(self, pca_init: LinearModel) -> int:
