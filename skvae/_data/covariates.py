@@ -24,10 +24,6 @@ class Covariates(NamedTuple):
         """Those of some of the rows."""
         return Covariates(*(p if p is None else p[index] for p in self))
 
-    def to(self, dtype: torch.dtype) -> "Covariates":
-        """In another precision."""
-        return Covariates(*(p if p is None else p.to(dtype) for p in self))
-
     def repeated(self, n: int) -> "Covariates":
         """Those of the rows, ``n`` times one after the other."""
         return Covariates(*(p if p is None else p.repeat(n, 1) for p in self))

@@ -383,15 +383,10 @@ class Likelihood(nn.Module, ABC):
 
         def mean_over_points(posterior: Posterior, batch: Minibatch) -> Tensor:
             constant = self.nll_constant(batch.target, batch.mask)
-            # In the precision of the weights, whatever the rows are in: a row's nats
-            # have seven digits in float32, and the cubature four.
-            dtype = decoder.out.weight.dtype
-            target, mask = batch.target.to(dtype), batch.mask
-            covariates = batch.covariates.to(dtype)
-            posterior = Posterior(*(part.to(dtype) for part in posterior))
+            target, mask = batch.target, batch.mask
             total: Tensor | float = 0.0
-            for z in draws(posterior, points.to(dtype)):
-                raw = decoder(z, covariates)
+            for z in draws(posterior, points):
+                raw = decoder(z, batch.covariates)
                 total = total + in_float64(self.nll_of_code(raw, target, mask))
             nll = total / (2 * len(points)) + constant
             assert isinstance(nll, Tensor)
