@@ -354,7 +354,7 @@ class BaseAutoencoder(
     def reconstruction_error(
         self, X, per_feature=False, *, conditions=None, size_factor=None
     ):
-        """Squared error of the reconstruction of X from its codes.
+        """Error of the reconstruction of X from its codes.
 
         Parameters
         ----------
@@ -370,8 +370,10 @@ class BaseAutoencoder(
         Returns
         -------
         error : ndarray of shape (n_samples,) or (n_samples, n_features)
-            Squared error in the squared units of X: averaged over features, float64;
-            or, ``per_feature``, in the dtype of X.
+            Squared error in the squared units of X, or, of a likelihood of counts, bits
+            or categories, its unit deviance: twice the nats above those of the best
+            mean. Averaged over features, float64; or, ``per_feature``, in the dtype of
+            X.
 
         Raises
         ------
