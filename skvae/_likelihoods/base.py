@@ -400,6 +400,14 @@ class Likelihood(nn.Module, ABC):
         """Bias (n_outputs,) of the model with no code; None leaves what is drawn."""
         return None
 
+    def without_code(self) -> Tensor | None:
+        """Become the best model with no code; returns its output bias (n_outputs,).
+
+        Where there is no linear model, that is what epochs have to be better than. None
+        is without: the untrained network is.
+        """
+        return None
+
     def linear_model(
         self,
         covariance: Covariance,

@@ -77,6 +77,9 @@ class Deterministic:
         )
         state.network.set_linear_path(encode, decode)
 
+    def forget_codes(self, state: FittedState) -> bool:
+        return False
+
     def compare_epochs(self, state: FittedState, pca_init: LinearMap) -> None:
         pass
 
