@@ -128,7 +128,7 @@ def test_cells_of_a_table(single_cell):
         "codes": [{"accuracy": 0.5}],
     }
     header, _, counts, codes = single_cell.as_table(rows).splitlines()
-    assert counts.startswith("| counts | -1,001.0 ± 1.4 |  |")
+    assert counts.startswith("| counts | 2 | -1,001.0 ± 1.4 |  |")
     assert "| 0.500 |" in codes
     assert header.count("|") == counts.count("|") == codes.count("|")
 
