@@ -1,5 +1,6 @@
 """Tables, scores and the reference model of ``single_cell.py``."""
 
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +9,7 @@ from _tables import most_variable
 from scipy import sparse
 from scipy.special import gammaln
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
@@ -94,7 +96,11 @@ def code_scores(train_codes, test_codes, train_y, test_y, seed: int) -> CodeScor
     neighbours = KNeighborsClassifier(15).fit(train_codes, train_y)
     n_labels = len(np.unique(train_y))
     # Clusters are sought among all codes: rare labels have few test cells.
-    clusters = KMeans(n_labels, n_init=10, random_state=seed).fit(train_codes)
+    clusters = KMeans(n_labels, n_init=10, random_state=seed)
+    with warnings.catch_warnings():
+        # Codes of 0 are one cluster, and are to have scores.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        clusters.fit(train_codes)
     found = clusters.predict(test_codes)
     return CodeScores(
         neighbours.score(test_codes, test_y),

@@ -156,14 +156,14 @@ def cell(values: Iterable[float], digits: int) -> str:
 
 def as_table(rows: dict[str, list[Row]]) -> str:
     """In Markdown."""
-    heads = [head for head, _ in COLUMNS.values()]
-    lines = [f"| {' | '.join(['model', *heads])} |", "|-" * (len(heads) + 1) + "|"]
+    heads = ["model", "fits", *(head for head, _ in COLUMNS.values())]
+    lines = [f"| {' | '.join(heads)} |", "|-" * len(heads) + "|"]
     for name, found in rows.items():
         cells = [
             cell((row[key] for row in found if key in row), digits)
             for key, (_, digits) in COLUMNS.items()
         ]
-        lines.append(f"| {' | '.join([name, *cells])} |")
+        lines.append(f"| {' | '.join([name, str(len(found)), *cells])} |")
     return "\n".join(lines)
 
 

@@ -77,6 +77,13 @@ def test_codes_that_are_labels_have_full_scores(parts):
     assert max(noise) < 0.8
 
 
+def test_codes_that_say_nothing_have_scores_too(parts):
+    y, codes = np.repeat([0, 1], 30), np.zeros((60, 2))
+    scores = parts.code_scores(codes, codes, y, y, 0)
+    assert scores.accuracy == 0.5
+    assert scores.silhouette == scores.ari == 0.0
+
+
 def test_no_code_is_the_best_negative_binomial_of_sizes_alone(parts):
     rng = np.random.RandomState(0)
     size, r = rng.uniform(50.0, 150.0, 4000), np.array([0.5, 3.0, 20.0])
@@ -128,7 +135,7 @@ def test_cells_of_a_table(single_cell):
         "codes": [{"accuracy": 0.5}],
     }
     header, _, counts, codes = single_cell.as_table(rows).splitlines()
-    assert counts.startswith("| counts | -1,001.0 ± 1.4 |  |")
+    assert counts.startswith("| counts | 2 | -1,001.0 ± 1.4 |  |")
     assert "| 0.500 |" in codes
     assert header.count("|") == counts.count("|") == codes.count("|")
 
@@ -144,7 +151,7 @@ def test_a_run_at_a_small_size(single_cell, folder, tmp_path, capsys):
     arguments = [
         *("--data", str(folder), "--tables", "made_up", "--genes", "20"),
         *("--contenders", "negative_binomial", "SCVI", "--seeds", "1"),
-        *("--epochs", "2", "--draws", "5", "--threads", "1"),
+        *("--epochs", "15", "--draws", "5", "--threads", "1"),
         *("--out", str(out), "--work", str(work)),
     ]
     single_cell.main(arguments)

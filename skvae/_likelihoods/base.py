@@ -406,6 +406,15 @@ class Likelihood(nn.Module, ABC):
         """Bias (n_outputs,) of the model with no code; None leaves what is drawn."""
         return None
 
+    def without_code(self) -> Tensor | None:
+        """Become the best model with no code; returns its output bias (n_outputs,).
+
+        Where there is no linear model, that is what epochs have to be better than. None
+        is without: the untrained network is.
+        """
+        bias = self.no_code()
+        return None if bias is None else torch.from_numpy(bias)
+
     def linear_model(
         self,
         covariance: Covariance,

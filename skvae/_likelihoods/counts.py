@@ -8,6 +8,7 @@ which zeros stay zeros.
 
 from abc import abstractmethod
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -180,41 +181,51 @@ class Nonzeros:
         return entries.new_zeros(self.shape[0]).index_add_(0, rows, entries)
 
     @cached_property
-    def above(self) -> Tensor:
-        """How many entries of a column are above i, for i < SMALL_COUNT: (D, ...)."""
+    def rising(self) -> "RisingFactorials":
+        """What products of ``r (r + 1) ... (r + x - 1)`` are made of."""
         width = SMALL_COUNT + 1
         bins = self.values.clamp(max=SMALL_COUNT).long().add_(self.columns * width)
         equal = torch.bincount(bins, minlength=self.shape[1] * width).view(-1, width)
-        return equal.flip(1).cumsum(1).flip(1)[:, 1:].double()
-
-    @cached_property
-    def large(self) -> tuple[Tensor, Tensor]:
-        """The values above SMALL_COUNT, float64, and their columns."""
+        above = equal.flip(1).cumsum(1).flip(1)[:, 1:].double()
         beyond = (self.values > SMALL_COUNT).nonzero().flatten()
         values = self.values.index_select(0, beyond).double()
-        return values, self.columns.index_select(0, beyond)
+        return RisingFactorials(above, values, self.columns.index_select(0, beyond))
 
-    def log_rising(self, r: Tensor) -> tuple[Tensor, Tensor]:
-        """``ln G(x + r) - ln G(r)``, and its derivative by r, for r (D,) in float64.
 
-        Sums over the entries of every column, (D,). Most counts are small, and theirs
-        is the sum of ``ln(r + i)`` for i < x: D log-gammas a value, not one an entry.
-        """
+class RisingFactorials(NamedTuple):
+    """``ln G(x + r) - ln G(r)`` of many counts x, summed over those of a column.
+
+    Most counts are small, and theirs is the sum of ``ln(r + i)`` for i < x: a few
+    logarithms a column take the place of two log-gammas a count.
+
+    Attributes
+    ----------
+    above : tensor of shape (D, SMALL_COUNT), float64
+        How many counts of a column are above i.
+    values, columns : tensor of shape (m,), float64 and int64
+        The counts that are above SMALL_COUNT.
+    """
+
+    above: Tensor
+    values: Tensor
+    columns: Tensor
+
+    def at(self, r: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums (D,), and their derivative by r, for r (D,) in float64."""
         steps = r[:, None] + torch.arange(SMALL_COUNT, dtype=r.dtype, device=r.device)
         total = (self.above * steps.log()).sum(dim=1)
         slope = (self.above / steps).sum(dim=1)
-        values, columns = self.large
-        own = r.index_select(0, columns)
-        upper, lower = values + own, SMALL_COUNT + own
+        own = r.index_select(0, self.columns)
+        upper, lower = self.values + own, SMALL_COUNT + own
         logs = torch.lgamma(upper) - torch.lgamma(lower)
         slopes = torch.digamma(upper) - torch.digamma(lower)
         return (
-            total.index_add_(0, columns, logs),
-            slope.index_add_(0, columns, slopes),
+            total.index_add_(0, self.columns, logs),
+            slope.index_add_(0, self.columns, slopes),
         )
 
     def log_factorials(self) -> Tensor:
-        """Sum of ``ln(x!)`` over all entries, float64."""
+        """Sum of ``ln(x!)`` over all counts, float64."""
         steps = torch.arange(1, SMALL_COUNT + 1, device=self.values.device).double()
-        logs = torch.lgamma(self.large[0] + 1.0) - torch.lgamma(steps[-1] + 1.0)
+        logs = torch.lgamma(self.values + 1.0) - torch.lgamma(steps[-1] + 1.0)
         return (self.above.sum(dim=0) * steps.log()).sum() + logs.sum()

@@ -46,9 +46,11 @@ class Multinomial(Counts):
             return super().loss_and_grad(raw, target, mask)
         log_p = torch.log_softmax(raw, dim=1)
         total = target.sum(dim=1, keepdim=True)
-        nats = (self.nll_constant(target) - (target * log_p).sum(dim=1)).sum()
+        constant = Nonzeros(target).rising.log_factorials()
+        constant = constant - torch.lgamma(total.double() + 1.0).sum()
+        loss = (constant - (target * log_p).sum()) / target.numel()
         g = log_p.exp_().mul_(total).sub_(target)
-        return nats / target.numel(), g.div_(target.numel())
+        return loss.to(raw.dtype), g.div_(target.numel())
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         p = torch.softmax(raw, dim=1)

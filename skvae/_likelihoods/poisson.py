@@ -39,7 +39,7 @@ class Poisson(Counts):
         g = mean.sub_(target).mul_(followed)
         if mask is not None:
             nats, g, n_observed = nats * mask, g * mask, mask.sum()
-        constant = Nonzeros(target, mask).log_factorials()
+        constant = Nonzeros(target, mask).rising.log_factorials()
         loss = (nats.sum() + constant) / n_observed
         return loss.to(raw.dtype), g.div_(n_observed)
 

@@ -17,6 +17,8 @@ from .negative_binomial import NegativeBinomial
 
 # Logit of the inflation that training begins with: one entry in twenty.
 FIRST_LOGIT = -3.0
+# And that of the model with no code: its dispersions explain the zeros.
+NO_INFLATION = -14.0
 
 
 class ZeroInflatedNegativeBinomial(NegativeBinomial):
@@ -31,6 +33,10 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
     def no_code(self) -> np.ndarray:
         logits = np.full(self.n_features, FIRST_LOGIT)
         return np.concatenate([self.log_rates, logits])
+
+    def without_code(self) -> Tensor:
+        logits = torch.full((self.n_features,), NO_INFLATION, dtype=torch.float64)
+        return torch.cat([super().without_code(), logits])
 
     def _elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         log_mean, logit = raw.chunk(2, dim=1)

@@ -474,6 +474,21 @@ class VAE(Autoencoder):
         opened = -torch.log(torch.expm1(-log_var))
         raw[: len(log_var)] = opened.clamp(max=AT_PRIOR)
 
+    @torch.no_grad()
+    def forget_codes(self) -> None:
+        """Have every posterior be the prior, and the decoder give its output bias."""
+        encoder, decoder = self.encoder, self.decoder
+        heads = [encoder.mean, encoder.log_var, encoder.linear, decoder.linear]
+        for head in heads:
+            if head is not None:
+                for parameter in head.parameters():
+                    parameter.zero_()
+        decoder.out.weight.zero_()
+        if encoder.linear_log_var is not None:
+            encoder.linear_log_var.zero_()
+        assert encoder.log_var.bias is not None
+        encoder.log_var.bias.fill_(AT_PRIOR)
+
     def encode(self, x: Batch, generator: torch.Generator | None = None) -> Posterior:
         """Posterior of inputs (n, n_inputs)."""
         return self.encoder(x, generator)

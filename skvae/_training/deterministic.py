@@ -86,6 +86,9 @@ class Deterministic:
         if pca_init.given is not None:
             state.network.set_condition_path(*map(torch.from_numpy, pca_init.given))
 
+    def forget_codes(self, state: FittedState) -> bool:
+        return False
+
     def compare_epochs(self, state: FittedState, pca_init: LinearMap) -> None:
         pass
 

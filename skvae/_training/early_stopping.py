@@ -1,5 +1,7 @@
 """Keep the epoch that is best on held-out rows; stop when none has come for long."""
 
+from collections.abc import Callable
+
 from .checkpoint import Checkpoint
 from .skorch_parts import Callback
 
@@ -12,7 +14,8 @@ class BestEpoch(Callback):
     """Remember the best validation epoch; stop after ``patience`` epochs without one.
 
     The state before the first epoch competes as epoch 0: with a linear path it is
-    probabilistic PCA, so a network that does not help leaves PCA behind.
+    probabilistic PCA, so a network that does not help leaves PCA behind. ``start`` is
+    for likelihoods without a linear model, where it is the model with no code.
 
     Parameters
     ----------
@@ -25,6 +28,8 @@ class BestEpoch(Callback):
         Nats per row that an epoch has to beat epoch 0 by.
     first_epoch : int, default=0
         Epochs before this one are neither kept nor counted.
+    start : callable, optional
+        Puts what competes as epoch 0 into the net, where training begins elsewhere.
 
     Attributes
     ----------
@@ -38,12 +43,14 @@ class BestEpoch(Callback):
         tol: float,
         init_margin: float,
         first_epoch: int = 0,
+        start: Callable[[], object] | None = None,
     ) -> None:
         self.valid = valid
         self.patience = patience
         self.tol = tol
         self.init_margin = init_margin
         self.first_epoch = first_epoch
+        self.start = start
 
     def initialize(self):
         # Another callback may stop training before this one hears of its begin.
@@ -54,10 +61,16 @@ class BestEpoch(Callback):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
         self.best_epoch_ = 0
+        begin = None
+        if self.start is not None:
+            begin = Checkpoint(net.module_, net.criterion_)
+            self.start()
         self.best_ = net.validate(self.valid).objective - self.init_margin
         self.mark_ = self.best_
         self.waited_ = 0
         self.checkpoint_ = Checkpoint(net.module_, net.criterion_)
+        if begin is not None:
+            begin.restore()
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if net.history[-1, "epoch"] < self.first_epoch:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -137,7 +138,12 @@ def fit_rows(
             carried = order_units(fit, table, spread)
         kept = state.learnt()
 
-    patience_ended = train_epochs(net, rows, valid, settings, seeds, margin, settle)
+    start = None
+    if previous is None and pca_init is None:
+        start = partial(strategy.forget_codes, state)
+    patience_ended = train_epochs(
+        net, rows, valid, settings, seeds, margin, settle, start
+    )
     if state.learnt() != kept:
         # A callback left other weights (skorch's Checkpoint can load its best): they
         # are neither the linear start nor an epoch that anyone could name.
@@ -199,9 +205,11 @@ def train_epochs(
     seeds: Seeds,
     margin: float,
     settle: Callable[[int], None],
+    start: Callable[[], object] | None = None,
 ) -> bool:
     """Train, and go back to the best epoch if rows are held out.
 
+    ``start`` puts what competes as epoch 0 into the net, if it is not there already.
     ``settle`` is given its number, and leaves the weights that are kept. Returns
     whether patience with epochs that do not help ended it.
     """
@@ -217,6 +225,7 @@ def train_epochs(
             margin,
             # Before, epochs would be compared that were trained for something else.
             first_epoch=math.ceil(settings.strategy.settled_at * settings.max_epochs),
+            start=start,
         )
         callbacks.append(("skvae_best_epoch", best))
 

@@ -59,6 +59,9 @@ class TrainingStrategy(Protocol):
     def set_pca_init(self, state: FittedState, pca_init) -> None:
         """Put it into a network."""
 
+    def forget_codes(self, state: FittedState) -> bool:
+        """Become the likelihood's model with no code; returns whether it has one."""
+
     def compare_epochs(self, state: FittedState, pca_init) -> None:
         """Have epochs compared by what will be scored."""
 

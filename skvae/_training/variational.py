@@ -113,6 +113,16 @@ class Variational:
         state.likelihood.start_from(pca_init)
         state.set_linear_model(pca_init)
 
+    def forget_codes(self, state: FittedState) -> bool:
+        bias = state.likelihood.without_code()
+        if bias is None:
+            return False
+        network = state.network
+        assert isinstance(network, VAE)
+        network.forget_codes()
+        network.set_output_bias(bias)
+        return True
+
     def compare_epochs(self, state: FittedState, pca_init: LinearModel) -> None:
         # Where the ELBO is compared, one noise for all features is fitted anew, and so
         # is what an odd row costs.
