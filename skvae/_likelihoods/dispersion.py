@@ -53,7 +53,8 @@ class _Counts:
     def __init__(self, X, size: np.ndarray) -> None:
         n_rows, n_columns = X.shape
         group = torch.from_numpy(_groups(size))
-        sizes = torch.from_numpy(np.asarray(size, dtype=np.float64))
+        # A copy: sizes that are the same for all rows are a read-only array.
+        sizes = torch.tensor(np.asarray(size), dtype=torch.float64)
         self.n_rows, self.sizes = torch.zeros(2, N_GROUPS, dtype=torch.float64)
         self.totals = torch.zeros(N_GROUPS, n_columns, dtype=torch.float64)
         above: Tensor | float = 0.0
