@@ -403,8 +403,11 @@ class Likelihood(nn.Module, ABC):
         return None
 
     def init_output_bias(self, mean: np.ndarray) -> np.ndarray | None:
-        """Bias (n_outputs,) of the model with no code; None leaves what is drawn."""
-        return None
+        """Bias (n_outputs,) that training begins with; None leaves what is drawn.
+
+        By default that of the model with no code.
+        """
+        return self.no_code()
 
     def without_code(self) -> Tensor | None:
         """Become the best model with no code; returns its output bias (n_outputs,).

@@ -72,9 +72,6 @@ class Bernoulli(Likelihood):
         share = (self.units.array("mean") * n_rows + 0.5) / (n_rows + 1.0)
         return np.log(share) - np.log1p(-share)
 
-    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
-        return self.no_code()
-
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         # softplus(raw) - x raw would lose what a bit that is nearly sure costs.
         nats = (1.0 - target) * F.softplus(raw) + target * F.softplus(-raw)

@@ -137,9 +137,6 @@ class Categorical(Likelihood):
     def input_affine(self) -> None:
         return None
 
-    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
-        return self.no_code()
-
     def no_code(self) -> np.ndarray:
         return np.log(self.frequencies.double().cpu().numpy())
 

@@ -126,9 +126,6 @@ class Counts(Likelihood):
     def no_code(self) -> np.ndarray:
         return self.log_rates
 
-    def init_output_bias(self, mean: np.ndarray) -> np.ndarray:
-        return self.no_code()
-
     # -- the mass ----------------------------------------------------------------------
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
