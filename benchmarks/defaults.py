@@ -12,10 +12,10 @@ that a fit by default takes. All as means over splits, with as many units.
 
 Columns that are constant in the training rows are left out; features are standardised,
 log counts only centred. The noise of ``FactorAnalysis`` has the floor that the default
-likelihood has, since without one the density of collinear columns has no bound; a
-mixture has 0.001 on its covariances' diagonals. Without ``--data`` the tables that ship
-with scikit-learn are used; DIR holds ``.npz`` files with ``X`` (or the parts of a CSR
-matrix) and ``y``.
+likelihood has, since without one the density of collinear columns has no bound, and so
+have the variances of a mixture's components in every direction. Without ``--data``
+the tables that ship with scikit-learn are used; DIR holds ``.npz`` files with ``X``
+(or the parts of a CSR matrix) and ``y``.
 """
 
 import argparse
@@ -131,13 +131,22 @@ def mixture_score(X, X_test):
     if X.shape[1] > MIXTURE_COLUMNS:
         return np.nan
     some, others = train_test_split(X, test_size=0.1, random_state=0)
-    options = {"reg_covar": 1e-3, "random_state": 0}
     n = max(
         (n for n in MIXTURE_SIZES if n * X.shape[1] < len(some)),
-        key=lambda n: GaussianMixture(n, **options).fit(some).score(others),
+        key=lambda n: _floored_mixture(n, some, others),
         default=1,
     )
-    return GaussianMixture(n, **options).fit(X).score(X_test)
+    return _floored_mixture(n, X, X_test)
+
+
+def _floored_mixture(n, X, X_test):
+    # In units of the floor, no direction of a component has a variance below 1.
+    unit = np.sqrt(floor_of_noise(X))
+    model = GaussianMixture(n, reg_covar=1e-3, random_state=0).fit(X / unit)
+    values, vectors = np.linalg.eigh(model.covariances_)
+    precisions = vectors / np.maximum(values, 1.0)[:, None] @ vectors.mT
+    model.precisions_cholesky_ = np.linalg.cholesky(precisions)
+    return model.score(X_test / unit) - np.log(unit).sum()
 
 
 def compare(name, X, y, seed, **params):
