@@ -236,13 +236,8 @@ class BaseAutoencoder(
             self._commit(fit, rows.dtype)
             codes = self._measure(rows, seeds)
         if self.verbose and self.early_stopping:
-            line = what_was_kept(
-                self.best_epoch_,
-                self.n_iter_,
-                linear_path=settings.begins_linear,
-                goes_on=warm,
-            )
-            print(line)
+            start = "the last fit" if warm else fit.state.start
+            print(what_was_kept(self.best_epoch_, self.n_iter_, start))
         self._advise(rows)
         return rows, codes
 
@@ -474,7 +469,9 @@ class BaseAutoencoder(
     def _advise(self, rows: Rows) -> None:
         """Warn about a fit that is not what its user can have wanted."""
         if self._fitted.state.record.diverged:
-            warn_user(divergence_advice(float(self.lr)), DivergenceWarning)
+            own_scales = self._likelihood_.has_own_scales
+            advice = divergence_advice(float(self.lr), own_scales=own_scales)
+            warn_user(advice, DivergenceWarning)
 
     def _next_seeds(self, *, fresh: bool) -> Seeds:
         """Seeds of this call; later calls of one estimator have others."""

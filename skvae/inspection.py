@@ -1,7 +1,9 @@
 """Choosing ``kld_weight`` before a fit, and judging the fit afterwards.
 
-Both rest on the linear model, whose optimum is known in closed form: unit i is active
-while the i-th eigenvalue of the covariance exceeds ``kld_weight * D / 2``.
+Both rest on the linear model, whose optimum is known in closed form: with one noise
+variance, unit i is active while the i-th eigenvalue of the covariance exceeds
+``kld_weight * D / 2``. Counts, bits and categories are compared with the model that has
+no code.
 """
 
 import html
@@ -59,17 +61,23 @@ def suggest_kld_weights(
 ) -> np.ndarray:
     """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
 
-    With D features, a linear VAE has as many active units as there are eigenvalues
-    above ``kld_weight * D / 2`` [1]_. The grid runs from all ``latent_dim`` units
-    active, if X has so many components, to one. Half of it keeps all units active,
-    beginning at an eighth of the weight that is maximum likelihood for PCA, since a
-    non-linear decoder leaves less noise; the numbers of the other half fall
+    A weight is relative to the mean over elements of the squared error, in squared
+    units of X, with "gaussian", and of the negative log-likelihood, in nats, with any
+    other likelihood: there ``beta = kld_weight * D``, whatever the table, and weights
+    of one likelihood mean nothing to another.
+
+    With "gaussian" and D features, a linear VAE has as many active units as there are
+    eigenvalues above ``kld_weight * D / 2`` [1]_. The grid runs from all ``latent_dim``
+    units active, if X has so many components, to one. Half of it keeps all units
+    active, beginning at an eighth of the weight that is maximum likelihood for PCA,
+    since a non-linear decoder leaves less noise; the numbers of the other half fall
     geometrically to one, with every weight in the middle of a gap between eigenvalues.
 
     With a noise a feature ("gaussian_diag", "student_t") the same holds of the
-    eigenvalues of factor analysis, in units of its noise, and ``kld_weight *
-    n_features``, which is beta. Discrete likelihoods have no such theory: their grid
-    is beta from 1/8 to 8, around maximum likelihood.
+    eigenvalues of factor analysis, in units of its noise, and ``kld_weight * D``.
+    Discrete likelihoods have no such theory: their grid is beta from 1/8 to 8, around
+    maximum likelihood. A search over ``beta``, with ``kld_weight="auto"``, is the same
+    search and needs no X.
 
     Pass X as the model will see it: scaled, if a scaler stands in front.
 
@@ -195,7 +203,8 @@ class Diagnosis:
     beta : float
         ``beta_`` of the model: its weight over that of maximum likelihood.
     kld_weight : float
-        ``kld_weight_`` of the model, in squared units of X per nat.
+        ``kld_weight_`` of the model: in squared units of X per nat with "gaussian",
+        else without a unit.
     noise_variance : float
         ``noise_variance_`` of the model, in squared units of X, the mean over features
         where each has its own; NaN of a discrete likelihood.
@@ -357,13 +366,15 @@ def diagnose(estimator, X) -> Diagnosis:
     - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats, or a
       tenth of the rate, when rows exchange their codes, or the rate is what free bits
       grant where a linear model has no active unit.
-    - "untrained": the same where a linear model has active units at this weight, or an
-      ELBO clearly below its, when training was short: steps times learning rate is
-      under 0.1.
+    - "untrained": the same where a linear model has active units at this weight (of
+      discrete likelihoods, where beta is up to 1.5), or an ELBO clearly below its, when
+      training was short: steps times learning rate is under 0.1.
     - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
       beside the variance of the training rows.
     - "worse than linear": the ELBO is more than a nat, and more than two standard
-      errors, below that of probabilistic PCA with as many units.
+      errors, below that of the likelihood's linear model with as many units
+      (probabilistic PCA, factor analysis), or, where it has none, of the model with no
+      code.
     - "too few units": all units are active, the weakest has a KL of more than 0.5 nats
       (and of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units
       than features.

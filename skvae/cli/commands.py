@@ -327,8 +327,7 @@ def _print_start(fitted) -> None:
     """Say so if nothing that was trained is in the model."""
     if not fitted.early_stopping or fitted.best_epoch_ > 0:
         return
-    linear_path = fitted.linear_path is not None
-    print(what_was_kept(0, fitted.n_iter_, linear_path=linear_path))
+    print(what_was_kept(0, fitted.n_iter_, fitted._fitted.state.start))
 
 
 # -- transform -------------------------------------------------------------------------
