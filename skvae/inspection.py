@@ -134,26 +134,33 @@ def suggest_kld_weights(
     kind = LIKELIHOODS[likelihood]
     if kind.is_discrete:
         return np.geomspace(LEAST_BETA, MOST_BETA, max(n, 2))[:n] / X.shape[1]
-    seed = np.random.RandomState() if random_state is None else random_state
+    model = kind(X.shape[1])
     # One more than there are units: the gap below the last.
-    rows = spectrum(X, int(latent_dim) + 1, check_random_state(seed))
+    n_values = int(latent_dim) + 1
+    if isinstance(model, Standardised):
+        rows = _factor_spectrum(model, X, n_values)
+    else:
+        seed = np.random.RandomState() if random_state is None else random_state
+        rows = spectrum(X, n_values, check_random_state(seed))
     if rows.total_variance == 0.0:
         raise ValueError("X is constant: no weight leaves a unit anything to say.")
-    if issubclass(kind, Standardised):
-        values = _factor_values(kind(X.shape[1]), X, int(latent_dim) + 1)
-        # In units of the noise: what no unit explains has the variance 1.
-        total = float(values.sum()) + X.shape[1] - len(values)
-        rows = Spectrum(values, total, X.shape[1])
-        return noise_grid(rows, int(latent_dim), int(n)) / X.shape[1]
     grid = noise_grid(rows, int(latent_dim), int(n))
+    if isinstance(model, Standardised):
+        return grid / X.shape[1]
     return np.array([weight_of_noise(noise, X.shape[1]) for noise in grid])
 
 
-def _factor_values(likelihood: Standardised, X, n_units: int) -> np.ndarray:
+def _factor_spectrum(likelihood: Standardised, X, n_values: int) -> Spectrum:
     """Eigenvalues of factor analysis in units of its noise, those that stand out."""
-    likelihood.fit_inputs(*column_moments(X), X)
-    values = likelihood.factors(X, n_units).values
-    return values[values > 1.0] if (values > 1.0).any() else values[:1]
+    mean, variance = column_moments(X)
+    if not variance.any():
+        return Spectrum(np.empty(0), 0.0, X.shape[1])
+    likelihood.fit_inputs(mean, variance, X)
+    values = likelihood.factors(X, n_values).values
+    values = values[values > 1.0] if (values > 1.0).any() else values[:1]
+    # What no unit explains has the variance 1.
+    total = float(values.sum()) + X.shape[1] - len(values)
+    return Spectrum(values, total, X.shape[1])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
