@@ -16,7 +16,7 @@ from ._data.conditions import n_columns
 from ._data.dataset import Minibatch
 from ._data.rows import Rows
 from ._evaluation.advice import divergence_advice, what_was_kept
-from ._inference import GIVEN, Inference
+from ._inference import GIVEN, Inference, documented_rows
 from ._kernels.surroundings import public
 from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
@@ -139,6 +139,7 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
+    @documented_rows
     def fit_transform(self, X, y=None, *, conditions=None, size_factor=None):
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 
@@ -148,10 +149,7 @@ class BaseAutoencoder(
             Training rows, at least two.
         y : Ignored
             Not used, present for API consistency.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
@@ -163,6 +161,7 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
+    @documented_rows
     def partial_fit(self, X, y=None, *, conditions=None, size_factor=None):
         """Train for one epoch on X, going on from where the last call ended.
 
@@ -181,10 +180,7 @@ class BaseAutoencoder(
             A chunk of rows; the first at least two, later ones at least one.
         y : Ignored
             Not used, present for API consistency.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
@@ -242,25 +238,21 @@ class BaseAutoencoder(
         return rows, codes
 
     @public
+    @documented_rows
     def transform(self, X, *, conditions=None, size_factor=None):
         """Code X.
 
-        Deterministic: no draw (a posterior's mean), no dropout, running statistics.
+        Deterministic: no dropout, running statistics. Conditions do not change codes.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             Rows to code.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, latent_dim)
-            Codes, in the units of X unless the estimator whitens them; float64 if X is
-            float64, else float32.
+        %(codes)s
         """
         check_is_fitted(self)
         rows = self._rows(X, conditions, size_factor, decoded=False)
@@ -346,6 +338,7 @@ class BaseAutoencoder(
         )
 
     @public
+    @documented_rows
     def reconstruction_error(
         self, X, per_feature=False, *, conditions=None, size_factor=None
     ):
@@ -357,10 +350,7 @@ class BaseAutoencoder(
             Rows to reconstruct.
         per_feature : bool, default=False
             Whether to keep the features apart.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------

@@ -20,6 +20,7 @@ from ._likelihoods.base import Likelihood
 from ._nn.autoencoder import Autoencoder
 from ._training.fitted import Fitted
 from ._utils.device import inference_dtype
+from ._utils.docs import filled
 from ._utils.validation import (
     canonical,
     checked_finite,
@@ -30,6 +31,24 @@ from ._utils.validation import (
 
 # How the size factors of a model's rows came about.
 ROW_SUM, GIVEN = "row_sum", "given"
+
+#: Fills into a method's docstring what comes with rows, ``%(given)s``, and codes,
+#: ``%(codes)s``.
+documented_rows = filled(
+    {
+        "given": """
+conditions : array-like or frame of shape (n_samples, n_conditions), optional
+    Of the rows, as in :meth:`fit`; only if it was given some.
+size_factor : array-like of shape (n_samples,), optional
+    Of the rows, as in :meth:`fit`.
+""",
+        "codes": """
+X_new : ndarray of shape (n_samples, latent_dim)
+    Codes, in the units of X unless the estimator whitens them; float64 if X is
+    float64, else float32.
+""",
+    }
+)
 
 
 class Inference(BaseEstimator):

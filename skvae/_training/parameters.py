@@ -5,17 +5,17 @@ in the estimators' docstrings. A new one stands here and in the signatures of ``
 and ``ae.py``.
 """
 
-import inspect
 import textwrap
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._nn.autoencoder import ACTIVATIONS
 from .._utils.device import resolve_device
+from .._utils.docs import filled
 from .._utils.validation import checked_hidden_dims, normalised_activation
 from .callbacks import checked_callbacks
 
@@ -263,26 +263,6 @@ feature_names_in_ : ndarray of shape (n_features,)
     Names of the features, if X had any.
 """
 
-_T = TypeVar("_T", bound=type)
-
-
-def documented(estimator: _T) -> _T:
-    """Fill the shared entries into a class's docstring.
-
-    ``%(network)s`` stands for the parameters of the network, ``%(training)s`` for those
-    of training, ``%(module)s`` for the net of a plain autoencoder, and ``%(fitted)s``
-    for the attributes that every fit sets.
-    """
-    if estimator.__doc__ is None:  # python -OO
-        return estimator
-    groups = {"network": _entries(_NETWORK), "training": _entries(_TRAINING)}
-    groups |= {"module": _MODULE, "fitted": _ATTRIBUTES}
-    doc = inspect.cleandoc(estimator.__doc__)
-    for name, text in groups.items():
-        doc = doc.replace(f"%({name})s", text.strip())
-    estimator.__doc__ = doc
-    return estimator
-
 
 def _entries(parameters: dict[str, Parameter]) -> str:
     lines = []
@@ -296,6 +276,19 @@ def _entries(parameters: dict[str, Parameter]) -> str:
             break_on_hyphens=False,
         )
     return "\n".join(lines)
+
+
+#: Fills the shared entries into a class's docstring: ``%(network)s`` stands for the
+#: parameters of the network, ``%(training)s`` for those of training, ``%(module)s`` for
+#: the net of a plain autoencoder, ``%(fitted)s`` for what every fit sets.
+documented = filled(
+    {
+        "network": _entries(_NETWORK),
+        "training": _entries(_TRAINING),
+        "module": _MODULE,
+        "fitted": _ATTRIBUTES,
+    }
+)
 
 
 def constraints() -> dict[str, list[Any]]:
