@@ -1,8 +1,8 @@
 """The parameters that all estimators share: one table.
 
 What scikit-learn checks of each, what ``partial_fit`` makes of a change, and its entry
-in the estimators' docstrings. A new one stands here and in the signatures of ``vae.py``
-and ``ae.py``.
+in the estimators' docstrings. A new one stands here and in the estimators' signatures
+(``vae.py``, ``ae.py``, ``rae.py``, ``sae.py``, and ``_penalised.py`` of these three).
 """
 
 import textwrap

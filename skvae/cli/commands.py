@@ -17,8 +17,10 @@ from .._data.counts import looks_like_counts, warn_if_counts
 from .._evaluation.advice import what_was_kept
 from .._likelihoods.registry import LIKELIHOODS
 from .._utils import routing
-from ..ae import AETransformer, RAETransformer, SAETransformer
+from ..ae import AETransformer
 from ..presets import ESTIMATORS, preset_params
+from ..rae import RAETransformer
+from ..sae import SAETransformer
 from ..vae import VAETransformer
 from .cells import refuse_conditions, refuse_input, write_cells
 from .files import (
