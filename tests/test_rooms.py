@@ -13,6 +13,7 @@ ORDER = [
         "cli",
         "anndata",
         "inspection",
+        "_diagnosis",
         "metrics",
         "vae",
         "_generative",
@@ -21,7 +22,7 @@ ORDER = [
         "sae",
         "_penalised",
     ),
-    *("_base", "_inference"),
+    *("_base", "_coding", "_inference"),
     *("presets", "exceptions", "_training", "_engine", "_evaluation", "_objectives"),
     *("_likelihoods", "_nn", "_linear", "_data", "_kernels", "_utils", "_version"),
 ]
