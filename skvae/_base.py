@@ -16,11 +16,12 @@ from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
 from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
-from ._training.fit import fit_rows, fitted_chunk
+from ._training.fit import fit_rows
 from ._training.fitted import Fitted
 from ._training.history import epoch_row
 from ._training.net import EpochNet
 from ._training.parameters import constraints
+from ._training.partial_fit import fitted_chunk
 from ._training.persistence import packed, unpacked
 from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy

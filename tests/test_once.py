@@ -12,7 +12,7 @@ from skvae import (
 )
 from skvae._data import dataset, moments
 from skvae._likelihoods.standardised import Standardised
-from skvae._training import fit
+from skvae._training import begin
 from skvae.cli.search import ReportScorer
 from skvae.inspection import diagnose, suggest_kld_weights
 
@@ -70,7 +70,7 @@ def test_a_fit_takes_the_moments_of_the_columns_once(digits, quick, monkeypatch)
         calls.append(X.shape)
         return moments.column_moments(X)
 
-    monkeypatch.setattr(fit, "column_moments", watched)
+    monkeypatch.setattr(begin, "column_moments", watched)
     monkeypatch.setattr("skvae._linear.components.column_moments", watched)
     VAETransformer(**quick, likelihood="gaussian").fit(digits)
     assert calls == [digits.shape]
