@@ -92,7 +92,8 @@ class Generative(BaseAutoencoder):
             ``fit`` was given some.
         size_factor : float or array-like of shape (n_samples,), optional
             Of likelihoods of counts: the size of the rows, by default drawn from those
-            of the training rows, or, without noise, that of the median one.
+            of the training rows under such conditions, or, without noise, that of the
+            median row of all.
 
         Returns
         -------
@@ -107,7 +108,7 @@ class Generative(BaseAutoencoder):
         likelihood, state = self._likelihood_, self._fitted.state
         noisy = likelihood.is_discrete if noise is None else bool(noise)
         if noisy and size_factor is None and self._sizes is not None:
-            size_factor = likelihood.draw_sizes(n_samples, generator)
+            size_factor = self._drawn_sizes(n_samples, conditions, generator)
         given = self._covariates_of_codes(n_samples, conditions, size_factor)
         if not noisy:
             return self._decode(Z, given)

@@ -15,6 +15,7 @@ from ._data.conditions import encode_conditions, fit_conditions
 from ._data.covariates import Covariates, RowCovariates
 from ._data.dataset import Minibatch, chunk_rows, stacked
 from ._data.rows import Rows
+from ._data.sizes import draw_sizes, fit_sizes
 from ._kernels.threads import threads_for
 from ._likelihoods.base import Likelihood
 from ._nn.autoencoder import Autoencoder
@@ -61,11 +62,14 @@ class Inference(BaseEstimator):
         What the conditions of the training rows were (see ``_data.conditions``).
     _sizes : str or None
         ``ROW_SUM``, ``GIVEN``, or None without size factors.
+    _given_sizes : dict or None
+        Sizes of the training rows under their conditions (see ``_data.sizes``).
     """
 
     _fitted: Fitted
     _conditions: list[dict[str, Any]]
     _sizes: str | None
+    _given_sizes: dict[str, Any] | None = None
 
     @property
     def module_(self) -> Autoencoder:
@@ -111,7 +115,10 @@ class Inference(BaseEstimator):
             self._sizes = self._kind_of_sizes(size_factor)
         else:
             self._check_same_sizes()
-        return Rows(X, self._covariates(X, conditions, size_factor))
+        covariates = self._covariates(X, conditions, size_factor)
+        if reset:
+            self._given_sizes = fit_sizes(covariates)
+        return Rows(X, covariates)
 
     def _kind_of_sizes(self, size_factor) -> str | None:
         takes_size = self._likelihood_type().takes_size
@@ -192,6 +199,16 @@ class Inference(BaseEstimator):
         if size_factor is None:
             size_factor = self._likelihood_.usual_size
         return RowCovariates(encoded, checked_size_factor(size_factor, n_rows))
+
+    def _drawn_sizes(
+        self, n_rows: int, conditions, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Size factors (n_rows,) like those of the training rows, under conditions."""
+        if self._given_sizes is None:
+            return self._likelihood_.draw_sizes(n_rows, random_state)
+        encoded = self._encoded_conditions(conditions, n_rows)
+        assert encoded is not None
+        return draw_sizes(self._given_sizes, encoded, random_state)
 
     # -- through the network -----------------------------------------------------------
 
