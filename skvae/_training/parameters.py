@@ -251,8 +251,9 @@ n_iter_ : int
     Number of epochs trained.
 best_epoch_ : int
     Epoch whose weights were kept. 0 is the state before training: no epoch was
-    better on the held-out rows. With a linear path that is PCA of all rows, of
-    likelihoods of counts the model with no code, whose codes are all 0.
+    better on the held-out rows. With a linear path that is PCA of all rows, or
+    factor analysis; of counts, bits and categories the model with no code, whose
+    codes are all 0.
 mean_ : ndarray of shape (n_features,)
     Mean of every feature.
 scale_ : float
