@@ -88,6 +88,30 @@ def test_a_learning_rate_that_silences_codes_is_named_without_theory():
         assert sentence.endswith(": lower lr from 1 to the default, 0.002, say.")
 
 
+LONGER = {"max_epochs": 120, "n_iter_no_change": 60, "lr": 8e-3}
+
+
+@pytest.mark.parametrize("name", ["bernoulli", "negative_binomial"])
+@pytest.mark.parametrize(
+    ("params", "cure"),
+    [
+        ({"max_epochs": 2, "lr": 1e-4}, LONGER),
+        ({**LONGER, "kld_weight": 50.0}, {"kld_weight": 1.0 / 9.0}),
+        ({**LONGER, "beta": 200.0}, {"beta": 1.0}),
+        ({"lr": 1.0}, LONGER),
+    ],
+)
+def test_following_the_advice_makes_codes_speak(name, params, cure):
+    model, (_, advice) = told(name, params)
+    assert model.best_epoch_ == 0
+    assert "The codes say nothing" in advice
+    cured, (*warned, advice) = told(name, {**params, **cure})
+    assert not warned
+    assert "The codes say nothing" not in advice
+    X = rows_for(name, n=200)
+    assert cured.score(X) > model.score(X) + 0.3
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_that_are_all_the_same_have_nothing_to_say(name):
     """And there is nothing to warn of."""
