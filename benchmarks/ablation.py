@@ -40,7 +40,7 @@ from skvae._engine import flat_adamw, gradients
 from skvae._kernels import onednn, surroundings, threads, wide
 from skvae._kernels import sparse as products
 from skvae._nn import autoencoder
-from skvae._training import fit, net
+from skvae._training import begin, net
 
 ON = "everything on"
 HEADER = "| off | seconds | ratio | of rounds | of the fastest |\n|-|-|-|-|-|"
@@ -61,7 +61,7 @@ def drawn_masks(x, widths, rate, generator):
     ]
 
 
-_build_net = fit.build_net
+_build_net = begin.build_net
 
 
 def net_without_fused(**params: Any) -> net.EpochNet:
@@ -116,7 +116,7 @@ def is_small(w: Workload) -> bool:
 
 _DERIVED: Patch = (gradients.Gradients, "covered", never)
 _FLAT: Patch = (flat_adamw, "_is_plain", never)
-_FUSED: Patch = (fit, "build_net", net_without_fused)
+_FUSED: Patch = (begin, "build_net", net_without_fused)
 _NO_FLAT = "flat update"
 # The whole of a large table in one chunk, or block.
 _HUGE = sys.maxsize

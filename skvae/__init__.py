@@ -1,7 +1,9 @@
 """Autoencoders for scikit-learn users."""
 
 from ._version import __version__
-from .ae import AETransformer, RAETransformer, SAETransformer
+from .ae import AETransformer
+from .rae import RAETransformer
+from .sae import SAETransformer
 from .vae import VAETransformer
 
 __all__ = [

@@ -1,38 +1,31 @@
-"""The shell that the estimators share: validate, train, set what is fitted, apply."""
+"""The shell that the estimators share: validate, train, set what is fitted."""
 
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    _fit_context,
-)
-from sklearn.utils.validation import check_array, check_is_fitted
-from torch import Tensor
+from sklearn.base import _fit_context
 
+from ._coding import Coding
 from ._data.conditions import n_columns
-from ._data.dataset import Minibatch
 from ._data.rows import Rows
 from ._evaluation.advice import divergence_advice, what_was_kept
-from ._inference import GIVEN, Inference
+from ._inference import documented_rows
 from ._kernels.surroundings import public
 from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
 from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
-from ._training.fit import fit_rows, fitted_chunk
+from ._training.fit import fit_rows
 from ._training.fitted import Fitted
 from ._training.history import epoch_row
 from ._training.net import EpochNet
 from ._training.parameters import constraints
+from ._training.partial_fit import fitted_chunk
 from ._training.persistence import packed, unpacked
 from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
-from ._utils.device import in_float64
 from ._utils.seeds import Seeds, entropy_of
-from ._utils.validation import float_dtypes, from_torch
 from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
@@ -50,10 +43,8 @@ def _unchanged_on_failure(estimator):
         raise
 
 
-class BaseAutoencoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackParams, Inference
-):
-    """Fitting, coding and reconstructing, for every autoencoder of the package.
+class BaseAutoencoder(CallbackParams, Coding):
+    """Fitting, for every autoencoder of the package, and what it leaves.
 
     Subclasses define ``__init__`` with the parameters that are constrained here and
     their own, and :meth:`_strategy`.
@@ -139,6 +130,7 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
+    @documented_rows
     def fit_transform(self, X, y=None, *, conditions=None, size_factor=None):
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 
@@ -148,10 +140,7 @@ class BaseAutoencoder(
             Training rows, at least two.
         y : Ignored
             Not used, present for API consistency.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
@@ -163,6 +152,7 @@ class BaseAutoencoder(
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
+    @documented_rows
     def partial_fit(self, X, y=None, *, conditions=None, size_factor=None):
         """Train for one epoch on X, going on from where the last call ended.
 
@@ -181,10 +171,7 @@ class BaseAutoencoder(
             A chunk of rows; the first at least two, later ones at least one.
         y : Ignored
             Not used, present for API consistency.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
@@ -236,181 +223,10 @@ class BaseAutoencoder(
             self._commit(fit, rows.dtype)
             codes = self._measure(rows, seeds)
         if self.verbose and self.early_stopping:
-            line = what_was_kept(
-                self.best_epoch_,
-                self.n_iter_,
-                linear_path=settings.begins_linear,
-                goes_on=warm,
-            )
-            print(line)
+            start = "the last fit" if warm else fit.state.start
+            print(what_was_kept(self.best_epoch_, self.n_iter_, start))
         self._advise(rows)
         return rows, codes
-
-    @public
-    def transform(self, X, *, conditions=None, size_factor=None):
-        """Code X.
-
-        Deterministic: no draw (a posterior's mean), no dropout, running statistics.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to code.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, latent_dim)
-            Codes, in the units of X unless the estimator whitens them; float64 if X is
-            float64, else float32.
-        """
-        check_is_fitted(self)
-        rows = self._rows(X, conditions, size_factor, decoded=False)
-        return self._transformed(rows)
-
-    @public
-    def inverse_transform(self, X, *, conditions=None, size_factor=None):
-        """Reconstruct rows from codes, as :meth:`transform` gives them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, latent_dim)
-            Codes.
-        conditions : array-like or frame, optional
-            Of the rows, (n_samples, n_conditions), or one row for all; only if ``fit``
-            was given some.
-        size_factor : float or array-like of shape (n_samples,), optional
-            Of likelihoods of counts: the size that rows are to have, by default that of
-            the median training row.
-
-        Returns
-        -------
-        X_original : ndarray of shape (n_samples, n_features)
-            Reconstructions in the units of the training data.
-
-        Raises
-        ------
-        ValueError
-            If the width is not ``latent_dim``.
-        """
-        check_is_fitted(self)
-        Z = check_array(from_torch(X), dtype=float_dtypes(X), input_name="X")
-        if Z.shape[1] != self.module_.latent_dim:
-            raise ValueError(
-                f"X has {Z.shape[1]} columns, but codes of this "
-                f"{type(self).__name__} have {self.module_.latent_dim}."
-            )
-        units = self._code_units(Z.dtype)
-        # A unit that the decoder ignores has codes of 0 and no way back but the prior.
-        with np.errstate(over="ignore"):
-            Z = np.divide(Z, units, out=np.zeros_like(Z), where=units > 0.0)
-        given = self._covariates_of_codes(len(Z), conditions, size_factor)
-        return self._decode(Z, given)
-
-    @public
-    def reconstruct(self, X, *, conditions=None, size_factor=None, to=None):
-        """Reconstruct X from its codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to reconstruct.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : float or array-like of shape (n_samples,), optional
-            Of likelihoods of counts: the size that reconstructions are to have. Where
-            ``fit`` was given size factors, these are the rows' own, which also decide
-            on their codes; where they are the rows' sums, codes stay what they are, and
-            ``size_factor=1e4`` gives normalised counts.
-        to : array-like or frame, optional
-            Conditions to reconstruct the rows under, in place of their own: what they
-            would have been. Of the shape of ``conditions``, or one row for all.
-
-        Returns
-        -------
-        X_reconstructed : ndarray of shape (n_samples, n_features)
-            In the units of X; float64 if X is float64, else float32.
-        """
-        check_is_fitted(self)
-        own = size_factor if self._sizes == GIVEN else None
-        rows = self._rows(X, conditions, own, decoded=to is None)
-        network, likelihood = self.module_, self._likelihood_
-        if to is not None or size_factor is not own:
-            Z = self._over_chunks(rows, lambda batch: network.code(batch.inputs))
-            size = rows.covariates.size if size_factor is None else size_factor
-            under = conditions if to is None else to
-            return self._decode(Z, self._covariates_of_codes(len(Z), under, size))
-        return self._over_chunks(
-            rows,
-            lambda batch: likelihood.mean(
-                network(batch.inputs, batch.covariates), batch.covariates
-            ),
-        )
-
-    @public
-    def reconstruction_error(
-        self, X, per_feature=False, *, conditions=None, size_factor=None
-    ):
-        """Error of the reconstruction of X from its codes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
-            Rows to reconstruct.
-        per_feature : bool, default=False
-            Whether to keep the features apart.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
-
-        Returns
-        -------
-        error : ndarray of shape (n_samples,) or (n_samples, n_features)
-            Squared error in the squared units of X, or, of a likelihood of counts, bits
-            or categories, its unit deviance: twice the nats above those of the best
-            mean. Averaged over features, float64; or, ``per_feature``, in the dtype of
-            X.
-
-        Raises
-        ------
-        ValueError
-            If squares of X are too large for the dtype of X.
-        """
-        check_is_fitted(self)
-        rows = self._rows(X, conditions, size_factor)
-        return self._errors(rows, per_feature=per_feature)
-
-    def _errors(self, rows: Rows, *, per_feature: bool) -> np.ndarray:
-        """The same of validated rows."""
-        network, likelihood = self.module_, self._likelihood_
-
-        def errors(batch: Minibatch) -> Tensor:
-            raw = network(batch.inputs, batch.covariates)
-            error = likelihood.deviance(raw, batch.target)
-            # Units last, and a row's in float64: their square can be large.
-            error = error if per_feature else in_float64(error.mean(dim=1))
-            return error.mul_(likelihood.loss_unit)
-
-        return self._over_chunks(rows, errors)
-
-    @property
-    def components_(self) -> np.ndarray:
-        """Mean of d reconstruction / d code, (latent_dim, n_features).
-
-        In units of X per unit of the code that :meth:`transform` gives.
-        """
-        check_is_fitted(self)
-        units = self._code_units(self._jacobian.dtype)[:, None]
-        zeros = np.zeros_like(self._jacobian)
-        return np.divide(self._jacobian, units, out=zeros, where=units > 0.0)
-
-    @property
-    def _n_features_out(self) -> int:
-        return self.module_.latent_dim
 
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted numbers, with the net as plain data."""
@@ -474,7 +290,9 @@ class BaseAutoencoder(
     def _advise(self, rows: Rows) -> None:
         """Warn about a fit that is not what its user can have wanted."""
         if self._fitted.state.record.diverged:
-            warn_user(divergence_advice(float(self.lr)), DivergenceWarning)
+            own_scales = self._likelihood_.has_own_scales
+            advice = divergence_advice(float(self.lr), own_scales=own_scales)
+            warn_user(advice, DivergenceWarning)
 
     def _next_seeds(self, *, fresh: bool) -> Seeds:
         """Seeds of this call; later calls of one estimator have others."""

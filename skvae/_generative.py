@@ -12,6 +12,7 @@ from ._data.covariates import Covariates
 from ._data.dataset import Minibatch
 from ._data.rows import Rows
 from ._evaluation.evaluator import Evaluation
+from ._inference import documented_rows
 from ._kernels.surroundings import public
 from ._nn.autoencoder import VAE
 from ._utils.seeds import entropy_of, private_generator
@@ -22,10 +23,12 @@ class Generative(BaseAutoencoder):
     """An autoencoder that is a density, or a probability mass, of rows."""
 
     @public
+    @documented_rows
     def transform(self, X, return_std=False, *, conditions=None, size_factor=None):
         """Code X.
 
-        Deterministic: no draw (a posterior's mean), no dropout, running statistics.
+        Deterministic: the posterior's mean, no dropout, running statistics. Conditions
+        are needed only with ``encode_conditions``.
 
         Parameters
         ----------
@@ -33,16 +36,11 @@ class Generative(BaseAutoencoder):
             Rows to code.
         return_std : bool, default=False
             Whether to return the posterior's standard deviation, too.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only with ``encode_conditions``.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
-        X_new : ndarray of shape (n_samples, latent_dim)
-            Codes, in the units of X unless the estimator whitens them; float64 if X is
-            float64, else float32.
+        %(codes)s
         X_std : ndarray of shape (n_samples, latent_dim)
             Standard deviation of the posterior of every unit, in the units and the
             dtype of the codes; only with ``return_std``. An ndarray whatever
@@ -94,7 +92,8 @@ class Generative(BaseAutoencoder):
             ``fit`` was given some.
         size_factor : float or array-like of shape (n_samples,), optional
             Of likelihoods of counts: the size of the rows, by default drawn from those
-            of the training rows, or, without noise, that of the median one.
+            of the training rows under such conditions, or, without noise, that of the
+            median row of all.
 
         Returns
         -------
@@ -109,7 +108,7 @@ class Generative(BaseAutoencoder):
         likelihood, state = self._likelihood_, self._fitted.state
         noisy = likelihood.is_discrete if noise is None else bool(noise)
         if noisy and size_factor is None and self._sizes is not None:
-            size_factor = likelihood.draw_sizes(n_samples, generator)
+            size_factor = self._drawn_sizes(n_samples, conditions, generator)
         given = self._covariates_of_codes(n_samples, conditions, size_factor)
         if not noisy:
             return self._decode(Z, given)
@@ -130,6 +129,7 @@ class Generative(BaseAutoencoder):
         return X
 
     @public
+    @documented_rows
     def score_samples(self, X, *, conditions=None, size_factor=None):
         """Evidence lower bound of every row.
 
@@ -158,10 +158,7 @@ class Generative(BaseAutoencoder):
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             Rows to score.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
@@ -170,6 +167,7 @@ class Generative(BaseAutoencoder):
         """
         return self._evaluate(X, conditions, size_factor).elbo
 
+    @documented_rows
     def score(self, X, y=None, *, conditions=None, size_factor=None):
         """Mean evidence lower bound, in nats per row.
 
@@ -179,10 +177,7 @@ class Generative(BaseAutoencoder):
             Rows to score.
         y : Ignored
             Not used, present for API consistency.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------
@@ -193,6 +188,7 @@ class Generative(BaseAutoencoder):
         return float(self.score_samples(X, **given).mean())
 
     @public
+    @documented_rows
     def log_likelihood(
         self, X, n_samples=5000, *, conditions=None, size_factor=None, random_state=0
     ):
@@ -215,10 +211,7 @@ class Generative(BaseAutoencoder):
             Rows to score.
         n_samples : int, default=5000
             Draws a row.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
         random_state : int, RandomState instance or None, default=0
             Seed of the draws.
 
@@ -243,6 +236,7 @@ class Generative(BaseAutoencoder):
         measure = self._fitted.state.density().log_likelihood(n_samples, entropy)
         return self._over_chunks(rows, measure)
 
+    @documented_rows
     def background_responsibility(self, X, *, conditions=None, size_factor=None):
         """The background's share in the explanation of every row.
 
@@ -255,10 +249,7 @@ class Generative(BaseAutoencoder):
         ----------
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             Rows.
-        conditions : array-like or frame of shape (n_samples, n_conditions), optional
-            Of the rows, as in :meth:`fit`; only if it was given some.
-        size_factor : array-like of shape (n_samples,), optional
-            Of the rows, as in :meth:`fit`.
+        %(given)s
 
         Returns
         -------

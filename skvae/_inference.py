@@ -15,11 +15,13 @@ from ._data.conditions import encode_conditions, fit_conditions
 from ._data.covariates import Covariates, RowCovariates
 from ._data.dataset import Minibatch, chunk_rows, stacked
 from ._data.rows import Rows
+from ._data.sizes import draw_sizes, fit_sizes
 from ._kernels.threads import threads_for
 from ._likelihoods.base import Likelihood
 from ._nn.autoencoder import Autoencoder
 from ._training.fitted import Fitted
 from ._utils.device import inference_dtype
+from ._utils.docs import filled
 from ._utils.validation import (
     canonical,
     checked_finite,
@@ -30,6 +32,24 @@ from ._utils.validation import (
 
 # How the size factors of a model's rows came about.
 ROW_SUM, GIVEN = "row_sum", "given"
+
+#: Fills into a method's docstring what comes with rows, ``%(given)s``, and codes,
+#: ``%(codes)s``.
+documented_rows = filled(
+    {
+        "given": """
+conditions : array-like or frame of shape (n_samples, n_conditions), optional
+    Of the rows, as in :meth:`fit`; only if it was given some.
+size_factor : array-like of shape (n_samples,), optional
+    Of the rows, as in :meth:`fit`.
+""",
+        "codes": """
+X_new : ndarray of shape (n_samples, latent_dim)
+    Codes, in the units of X unless the estimator whitens them; float64 if X is
+    float64, else float32.
+""",
+    }
+)
 
 
 class Inference(BaseEstimator):
@@ -42,11 +62,14 @@ class Inference(BaseEstimator):
         What the conditions of the training rows were (see ``_data.conditions``).
     _sizes : str or None
         ``ROW_SUM``, ``GIVEN``, or None without size factors.
+    _given_sizes : dict or None
+        Sizes of the training rows under their conditions (see ``_data.sizes``).
     """
 
     _fitted: Fitted
     _conditions: list[dict[str, Any]]
     _sizes: str | None
+    _given_sizes: dict[str, Any] | None = None
 
     @property
     def module_(self) -> Autoencoder:
@@ -92,7 +115,10 @@ class Inference(BaseEstimator):
             self._sizes = self._kind_of_sizes(size_factor)
         else:
             self._check_same_sizes()
-        return Rows(X, self._covariates(X, conditions, size_factor))
+        covariates = self._covariates(X, conditions, size_factor)
+        if reset:
+            self._given_sizes = fit_sizes(covariates)
+        return Rows(X, covariates)
 
     def _kind_of_sizes(self, size_factor) -> str | None:
         takes_size = self._likelihood_type().takes_size
@@ -173,6 +199,16 @@ class Inference(BaseEstimator):
         if size_factor is None:
             size_factor = self._likelihood_.usual_size
         return RowCovariates(encoded, checked_size_factor(size_factor, n_rows))
+
+    def _drawn_sizes(
+        self, n_rows: int, conditions, random_state: np.random.RandomState
+    ) -> np.ndarray:
+        """Size factors (n_rows,) like those of the training rows, under conditions."""
+        if self._given_sizes is None:
+            return self._likelihood_.draw_sizes(n_rows, random_state)
+        encoded = self._encoded_conditions(conditions, n_rows)
+        assert encoded is not None
+        return draw_sizes(self._given_sizes, encoded, random_state)
 
     # -- through the network -----------------------------------------------------------
 

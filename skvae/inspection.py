@@ -1,13 +1,12 @@
 """Choosing ``kld_weight`` before a fit, and judging the fit afterwards.
 
-Both rest on the linear model, whose optimum is known in closed form: unit i is active
-while the i-th eigenvalue of the covariance exceeds ``kld_weight * D / 2``.
+Both rest on the linear model, whose optimum is known in closed form: with one noise
+variance, unit i is active while the i-th eigenvalue of the covariance exceeds
+``kld_weight * D / 2``. Counts, bits and categories are compared with the model that has
+no code.
 """
 
-import html
 import math
-import textwrap
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -18,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_is_fitted
 
 from ._data.moments import column_moments
+from ._diagnosis import Diagnosis
 from ._evaluation.advice import advise
 from ._evaluation.information import (
     COMPARED_ROWS,
@@ -28,12 +28,11 @@ from ._evaluation.information import (
 )
 from ._evaluation.verdicts import Measured, guide_verdict, judge
 from ._kernels.surroundings import public
-from ._likelihoods.registry import LIKELIHOODS, likelihood_named
+from ._likelihoods.registry import LIKELIHOODS
 from ._likelihoods.standardised import Standardised
 from ._linear.baseline import cross_fitted_likelihood
 from ._linear.spectrum import Spectrum, noise_grid, spectrum, weight_of_noise
 from ._utils.device import inference_dtype
-from ._utils.optional import optional_import
 from ._utils.validation import canonical, float_dtypes, from_torch
 from .metrics import _vae
 
@@ -59,17 +58,23 @@ def suggest_kld_weights(
 ) -> np.ndarray:
     """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
 
-    With D features, a linear VAE has as many active units as there are eigenvalues
-    above ``kld_weight * D / 2`` [1]_. The grid runs from all ``latent_dim`` units
-    active, if X has so many components, to one. Half of it keeps all units active,
-    beginning at an eighth of the weight that is maximum likelihood for PCA, since a
-    non-linear decoder leaves less noise; the numbers of the other half fall
+    A weight is relative to the mean over elements of the squared error, in squared
+    units of X, with "gaussian", and of the negative log-likelihood, in nats, with any
+    other likelihood: there ``beta = kld_weight * D``, whatever the table, and weights
+    of one likelihood mean nothing to another.
+
+    With "gaussian" and D features, a linear VAE has as many active units as there are
+    eigenvalues above ``kld_weight * D / 2`` [1]_. The grid runs from all ``latent_dim``
+    units active, if X has so many components, to one. Half of it keeps all units
+    active, beginning at an eighth of the weight that is maximum likelihood for PCA,
+    since a non-linear decoder leaves less noise; the numbers of the other half fall
     geometrically to one, with every weight in the middle of a gap between eigenvalues.
 
     With a noise a feature ("gaussian_diag", "student_t") the same holds of the
-    eigenvalues of factor analysis, in units of its noise, and ``kld_weight *
-    n_features``, which is beta. Discrete likelihoods have no such theory: their grid
-    is beta from 1/8 to 8, around maximum likelihood.
+    eigenvalues of factor analysis, in units of its noise, and ``kld_weight * D``.
+    Discrete likelihoods have no such theory: their grid is beta from 1/8 to 8, around
+    maximum likelihood. A search over ``beta``, with ``kld_weight="auto"``, is the same
+    search and needs no X.
 
     Pass X as the model will see it: scaled, if a scaler stands in front.
 
@@ -126,225 +131,33 @@ def suggest_kld_weights(
     kind = LIKELIHOODS[likelihood]
     if kind.is_discrete:
         return np.geomspace(LEAST_BETA, MOST_BETA, max(n, 2))[:n] / X.shape[1]
-    seed = np.random.RandomState() if random_state is None else random_state
+    model = kind(X.shape[1])
     # One more than there are units: the gap below the last.
-    rows = spectrum(X, int(latent_dim) + 1, check_random_state(seed))
+    n_values = int(latent_dim) + 1
+    if isinstance(model, Standardised):
+        rows = _factor_spectrum(model, X, n_values)
+    else:
+        seed = np.random.RandomState() if random_state is None else random_state
+        rows = spectrum(X, n_values, check_random_state(seed))
     if rows.total_variance == 0.0:
         raise ValueError("X is constant: no weight leaves a unit anything to say.")
-    if issubclass(kind, Standardised):
-        values = _factor_values(kind(X.shape[1]), X, int(latent_dim) + 1)
-        # In units of the noise: what no unit explains has the variance 1.
-        total = float(values.sum()) + X.shape[1] - len(values)
-        rows = Spectrum(values, total, X.shape[1])
-        return noise_grid(rows, int(latent_dim), int(n)) / X.shape[1]
     grid = noise_grid(rows, int(latent_dim), int(n))
+    if isinstance(model, Standardised):
+        return grid / X.shape[1]
     return np.array([weight_of_noise(noise, X.shape[1]) for noise in grid])
 
 
-def _factor_values(likelihood: Standardised, X, n_units: int) -> np.ndarray:
+def _factor_spectrum(likelihood: Standardised, X, n_values: int) -> Spectrum:
     """Eigenvalues of factor analysis in units of its noise, those that stand out."""
-    likelihood.fit_inputs(*column_moments(X), X)
-    values = likelihood.factors(X, n_units).values
-    return values[values > 1.0] if (values > 1.0).any() else values[:1]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Diagnosis:
-    """What a fitted model does with rows, and what to change.
-
-    As :func:`diagnose` returns it. It prints as a table, and shows as one in a
-    notebook.
-
-    Attributes
-    ----------
-    verdict : str
-        "diverged", "collapsed", "untrained", "nearly deterministic", "worse than
-        linear", "too few units", "too many units" or "healthy".
-    advice : str
-        What to change, by the names of parameters.
-    n_rows, n_features, latent_dim : int
-    elbo : float
-        What ``score`` gives: nats per row.
-    rate : float
-        Mean KL of the posteriors from the prior, nats per row.
-    distortion : float
-        Minus the expected log-likelihood of rows given their codes, nats per row:
-        ``elbo = -(distortion + rate)``.
-    kl_per_unit : ndarray of shape (latent_dim,)
-        Mean KL of every unit, nats per row.
-    kl_of_choice : float
-        Mean KL of the choice between the network and the background (see
-        ``VAETransformer.score_samples``), nats per row, 0 where there is none:
-        ``rate = sum of kl_per_unit + kl_of_choice``.
-    squared_error : float
-        Mean squared error of the network's reconstruction of a posterior draw, per
-        element of X, in squared units of X. With another likelihood than "gaussian",
-        what ``reconstruction_error`` gives: of the posterior's mean, and of discrete
-        ones the deviance.
-    active_units : int
-        Units whose posterior mean, in the network, has a variance above 0.01 over rows.
-    mutual_information : float
-        I(x; z) in nats between rows and the network's codes, under the aggregate
-        posterior of at most 2,048 rows, evenly spaced. It cannot exceed the logarithm
-        of their number (7.6): a value near that says only that posteriors do not
-        overlap.
-    shuffle_loss : float
-        Nats per row that the network's ELBO falls by when rows exchange their codes,
-        with the noise variance as it is. A decoder that ignores codes loses nothing.
-        From at most 4,096 rows, evenly spaced, fewer if rows are very wide.
-    beta : float
-        ``beta_`` of the model: its weight over that of maximum likelihood.
-    kld_weight : float
-        ``kld_weight_`` of the model, in squared units of X per nat.
-    noise_variance : float
-        ``noise_variance_`` of the model, in squared units of X, the mean over features
-        where each has its own; NaN of a discrete likelihood.
-    expected_elbo : float
-        ELBO of these rows in the linear model of the likelihood with as many units,
-        nats per row: probabilistic PCA, or factor analysis where every feature has a
-        noise of its own. Of a discrete likelihood, in its model with no code. Fitted
-        to the training rows, where fitting began at it (``linear_path="pca"``);
-        otherwise to these rows, each fifth of them scored by a model of the others, of
-        at most half as many units as features, which is no comparison where they are of
-        another distribution than the training rows. NaN where there is too little to
-        fit.
-    expected_rate : float
-        Rate of the optimal linear model of these rows at this weight, nats per row;
-        infinite at a weight of 0; NaN where the likelihood has no linear theory.
-    expected_active_units : int or None
-        Its number of active units.
-    likelihood : str
-        ``likelihood_`` of the model.
-    guide : str
-        What fixed bounds would say, whatever the data: a KL under 1 nat is collapsed,
-        10 to 100 healthy, over 500 nearly deterministic.
-    """
-
-    verdict: str
-    advice: str
-    n_rows: int
-    n_features: int
-    latent_dim: int
-    elbo: float
-    rate: float
-    distortion: float
-    kl_per_unit: np.ndarray
-    kl_of_choice: float
-    squared_error: float
-    active_units: int
-    mutual_information: float
-    shuffle_loss: float
-    beta: float
-    kld_weight: float
-    noise_variance: float
-    expected_elbo: float
-    expected_rate: float
-    expected_active_units: int | None
-    likelihood: str
-    guide: str
-
-    def to_frame(self):
-        """The numbers as a data frame. Needs pandas (``skvae[frames]``).
-
-        Returns
-        -------
-        frame : pandas.DataFrame
-            A row a quantity, named in the index; columns ``value``, ``expected`` (by
-            linear theory, None where it says nothing) and ``unit``. The KL per unit is
-            there as its least and its greatest.
-
-        Raises
-        ------
-        ValueError
-            If pandas is not installed.
-        """
-        pandas = optional_import("pandas", "frames")
-        words = [
-            ("guide", self.guide, None, ""),
-            ("verdict", self.verdict, None, ""),
-            ("advice", self.advice, None, ""),
-        ]
-        names, *columns = zip(*self._quantities(), *words, strict=True)
-        data = dict(zip(("value", "expected", "unit"), columns, strict=True))
-        return pandas.DataFrame(
-            data, index=pandas.Index(names, name="quantity"), dtype=object
-        )
-
-    def _quantities(self) -> list[tuple]:
-        """Name, value, what linear theory expects, and unit."""
-        nats = "nats per row"
-        bound = math.log(min(self.n_rows, COMPARED_ROWS))
-        return [
-            ("n_rows", self.n_rows, None, "rows"),
-            ("n_features", self.n_features, None, "features"),
-            ("latent_dim", self.latent_dim, None, "units"),
-            ("elbo", self.elbo, self.expected_elbo, nats),
-            ("distortion", self.distortion, None, nats),
-            ("rate", self.rate, self.expected_rate, nats),
-            ("kl_of_weakest_unit", float(self.kl_per_unit.min()), None, nats),
-            ("kl_of_strongest_unit", float(self.kl_per_unit.max()), None, nats),
-            (
-                "mutual_information",
-                self.mutual_information,
-                None,
-                f"nats, at most {bound:.2f}",
-            ),
-            ("shuffle_loss", self.shuffle_loss, None, nats),
-            ("active_units", self.active_units, self.expected_active_units, "units"),
-            ("squared_error", self.squared_error, None, self._unit_of_error()),
-            ("noise_variance", self.noise_variance, None, "squared units of X"),
-            ("kld_weight", self.kld_weight, None, self._unit_of_weight()),
-            ("beta", self.beta, 1.0, ""),
-        ]
-
-    def _unit_of_error(self) -> str:
-        is_discrete = likelihood_named(self.likelihood).is_discrete
-        return "deviance" if is_discrete else "squared units of X"
-
-    def _unit_of_weight(self) -> str:
-        return "squared units of X per nat" if self.likelihood == "gaussian" else ""
-
-    def _table(self) -> list[tuple[str, ...]]:
-        """Head and rows as text."""
-        is_discrete = likelihood_named(self.likelihood).is_discrete
-        head = ("", "measured", "no code" if is_discrete else "linear theory", "")
-        return [head] + [
-            (name, _number(value), _number(expected), unit)
-            for name, value, expected, unit in self._quantities()
-        ]
-
-    def _guide_line(self) -> str:
-        return (
-            f"Bounds that are the same for all data (KL under 1 collapsed, 10 to 100 "
-            f"healthy, over 500 nearly deterministic) say: {self.guide}."
-        )
-
-    def __repr__(self) -> str:
-        lines = [
-            f"{name:<20} {value:>10} {expected:>13}  {unit}".rstrip()
-            for name, value, expected, unit in self._table()
-        ]
-        verdict = [f"Diagnosis: {self.verdict}", *textwrap.wrap(self.advice, 78)]
-        return "\n".join([*verdict, "", *lines, "", *textwrap.wrap(self._guide_line())])
-
-    def _repr_html_(self) -> str:
-        head, *rows = self._table()
-        cells = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in rows
-        )
-        return (
-            f"<p><b>{html.escape(self.verdict)}</b>: {html.escape(self.advice)}</p>"
-            f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{html.escape(self._guide_line())}</p>"
-        )
-
-
-def _number(value) -> str:
-    if value is None or value != value:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.4g}"
+    mean, variance = column_moments(X)
+    if not variance.any():
+        return Spectrum(np.empty(0), 0.0, X.shape[1])
+    likelihood.fit_inputs(mean, variance, X)
+    values = likelihood.factors(X, n_values).values
+    values = values[values > 1.0] if (values > 1.0).any() else values[:1]
+    # What no unit explains has the variance 1.
+    total = float(values.sum()) + X.shape[1] - len(values)
+    return Spectrum(values, total, X.shape[1])
 
 
 @public
@@ -357,13 +170,15 @@ def diagnose(estimator, X) -> Diagnosis:
     - "collapsed": no unit is active, or the ELBO falls by less than 0.1 nats, or a
       tenth of the rate, when rows exchange their codes, or the rate is what free bits
       grant where a linear model has no active unit.
-    - "untrained": the same where a linear model has active units at this weight, or an
-      ELBO clearly below its, when training was short: steps times learning rate is
-      under 0.1.
+    - "untrained": the same where a linear model has active units at this weight (of
+      discrete likelihoods, where beta is up to 1.5), or an ELBO clearly below its, when
+      training was short: steps times learning rate is under 0.1.
     - "nearly deterministic": beta is under 0.1, or the noise variance is rounding
       beside the variance of the training rows.
     - "worse than linear": the ELBO is more than a nat, and more than two standard
-      errors, below that of probabilistic PCA with as many units.
+      errors, below that of the likelihood's linear model with as many units
+      (probabilistic PCA, factor analysis), or, where it has none, of the model with no
+      code.
     - "too few units": all units are active, the weakest has a KL of more than 0.5 nats
       (and of ``ln(1 / beta) / 2`` more, if beta is under 1), and there are fewer units
       than features.

@@ -3,7 +3,8 @@
 ``VAETransformer.from_preset("beta")`` makes an estimator of one. They are the plain
 networks (no linear path, normalisation on, gradients clipped) of a code base that
 trained autoencoders on single-cell matrices of 28,231 genes; the defaults of the
-estimators suit tables of every size, and a likelihood that is never far below PCA's.
+estimators suit tables of every size, and a likelihood that is never far below that of a
+linear model.
 
 ======== ==================== ================ ======= ======= ========== ===== =====
 preset   of                   hidden_dims      latent  dropout activation lr    decay
@@ -19,7 +20,12 @@ sae      SAETransformer       as standard
 ======== ==================== ================ ======= ======= ========== ===== =====
 
 ``kld_weight`` is 1e-5, 1e-3 and 1e-5 for the three VAEs, ``reg_weight`` 1e-4, and
-the sparse autoencoder's ``code_penalty`` "l1".
+the sparse autoencoder's ``code_penalty`` "l1". These weights are relative to the
+squared error: the presets have ``likelihood="gaussian"``, which is "auto" where
+``kld_weight`` is a number. Any other likelihood is relative to nats, ``beta =
+kld_weight * n_features``, and 1e-5 on 2,000 columns is a beta of 0.02: give
+``kld_weight="auto"`` along with it, as in ``VAETransformer.from_preset("standard",
+likelihood="negative_binomial", kld_weight="auto")``.
 """
 
 _COMMON: dict[str, object] = {
@@ -71,7 +77,8 @@ ESTIMATORS = {
     "sae": "SAETransformer",
 }
 
-#: The sweep of weights and sizes, a ``param_grid`` for ``GridSearchCV``.
+#: The sweep of weights and sizes, a ``param_grid`` for ``GridSearchCV``; of the squared
+#: error, as the presets' weights are.
 SWEEP = {
     "kld_weight": [1e-6, 1e-5, 1e-4, 1e-3],
     "latent_dim": [32, 64, 128, 256],

@@ -374,17 +374,22 @@ class VAETransformer(Generative):
 
     def _training(self, first_weight: float) -> Training:
         """What this was trained with; ``first_weight`` as :class:`Training` has it."""
-        record = self._fitted.state.record
+        state, likelihood = self._fitted.state, self._likelihood_
+        record, split = state.record, state.split
         return Training(
             kld_weight=float(self.kld_weight_),
             first_weight=first_weight,
             lr=record.lr,
             n_steps=record.n_steps,
             fitted=record.fitted,
-            beta=record.beta,
+            # As it was set, where it was: the quotient is rounded.
+            beta=record.beta if record.fitted else float(self.beta_),
             stopped_early=record.stopped_early,
             diverged=record.diverged,
             free_nats=record.free_bits * self.module_.latent_dim,
+            held_out=split is None or len(split.held_out) > 0,
+            own_scales=likelihood.has_own_scales,
+            linear_start="" if state.began_linear else likelihood.linear_start,
         )
 
     def _advise(self, rows):

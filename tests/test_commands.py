@@ -283,7 +283,10 @@ def test_fit_shows_the_other_pca_of_wide_rows(tmp_path, digits, capsys):
 
 @pytest.mark.parametrize(
     ("flags", "start"),
-    [([], "PCA was kept"), (["--preset", "sae"], "the untrained network was kept")],
+    [
+        ([], "factor analysis was kept"),
+        (["--preset", "sae"], "the untrained network was kept"),
+    ],
 )
 def test_a_fit_that_no_epoch_improved_says_so(tmp_path, capsys, flags, start):
     # Noise: there is nothing to learn.

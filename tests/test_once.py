@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
-from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
+from skvae import (
+    AETransformer,
+    RAETransformer,
+    SAETransformer,
+    VAETransformer,
+    inspection,
+)
 from skvae._data import dataset, moments
-from skvae._training import fit
+from skvae._likelihoods.standardised import Standardised
+from skvae._training import begin
 from skvae.cli.search import ReportScorer
-from skvae.inspection import diagnose
+from skvae.inspection import diagnose, suggest_kld_weights
 
 ESTIMATORS = [VAETransformer, AETransformer, RAETransformer, SAETransformer]
 
@@ -63,10 +70,30 @@ def test_a_fit_takes_the_moments_of_the_columns_once(digits, quick, monkeypatch)
         calls.append(X.shape)
         return moments.column_moments(X)
 
-    monkeypatch.setattr(fit, "column_moments", watched)
+    monkeypatch.setattr(begin, "column_moments", watched)
     monkeypatch.setattr("skvae._linear.components.column_moments", watched)
     VAETransformer(**quick, likelihood="gaussian").fit(digits)
     assert calls == [digits.shape]
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag", "student_t"])
+def test_weights_take_one_decomposition(small, likelihood, monkeypatch):
+    calls = []
+
+    def watched(name, function):
+        def call(*args, **kwargs):
+            calls.append(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(
+        inspection, "spectrum", watched("eigenvalues", inspection.spectrum)
+    )
+    factors = Standardised.factors
+    monkeypatch.setattr(Standardised, "factors", watched("factors", factors))
+    suggest_kld_weights(small, 3, likelihood=likelihood)
+    assert calls == ["eigenvalues" if likelihood == "gaussian" else "factors"]
 
 
 def test_a_search_s_scorer_goes_through_the_rows_once(small, quick, passes):

@@ -89,6 +89,15 @@ def test_what_comes_back_is_the_same_and_goes_on(model, small, quick, tmp_path):
         np.testing.assert_equal(answers(other, small), expected)
 
 
+@pytest.mark.parametrize("Estimator", [AETransformer, RAETransformer, SAETransformer])
+def test_models_of_earlier_versions_find_their_class(Estimator):
+    """They were in one file for a while."""
+    name = Estimator.__name__
+    old = f"cskvae.ae\n{name}\n.".encode()  # a pickle of protocol 0, of the class
+    assert pickle.loads(old) is Estimator
+    assert Estimator.__module__ == f"skvae.{name[: -len('Transformer')].lower()}"
+
+
 @pytest.mark.parametrize("model", ESTIMATORS, ids=lambda m: type(m).__name__)
 def test_the_state_is_parameters_plain_data_and_arrays(model, small):
     params = {"max_epochs": 2, "random_state": 0, "latent_dim": 3}

@@ -437,7 +437,7 @@ def test_a_failure_behind_the_training_of_a_chunk_leaves_all_as_it_was(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("skvae.ae.fit_density", fail)
+        patch.setattr("skvae.rae.fit_density", fail)
         with pytest.raises(MemoryError):
             rae.partial_fit(small)
     np.testing.assert_array_equal(rae.transform(small), codes)

@@ -66,8 +66,12 @@ class Training(NamedTuple):
     """What a fit was trained with, and how it ended.
 
     ``first_weight`` is the one below which a linear model of the rows has an active
-    unit, 0 if they are all the same; ``fitted`` says that the weight follows the noise,
-    ``beta`` times; ``free_nats`` are those of the KL that cost nothing.
+    unit, 0 if they are all the same, infinite where no theory says; ``fitted`` says
+    that the weight follows that of maximum likelihood, and ``beta`` is the weight over
+    it; ``free_nats`` are those of the KL that cost nothing. ``held_out`` says that an
+    epoch was chosen by held-out rows, ``own_scales`` that every feature has a noise of
+    its own; ``linear_start`` names the linear model that training could begin at and
+    did not.
     """
 
     kld_weight: float
@@ -79,6 +83,9 @@ class Training(NamedTuple):
     stopped_early: bool = False
     diverged: bool = False
     free_nats: float = 0.0
+    held_out: bool = True
+    own_scales: bool = False
+    linear_start: str = ""
 
     @property
     def travel(self) -> float:
@@ -89,6 +96,21 @@ class Training(NamedTuple):
     def far_below_threshold(self) -> bool:
         """Whether a linear model clearly has active units at this weight."""
         return self.kld_weight < NEAR_THRESHOLD * self.first_weight
+
+    @property
+    def balanced_weight(self) -> float:
+        """The weight that is maximum likelihood: beta = 1."""
+        return self.kld_weight / self.beta
+
+    @property
+    def allows_units(self) -> bool:
+        """Whether the weight is not what silences codes.
+
+        Without theory, no more than maximum likelihood's is taken to allow them.
+        """
+        if self.first_weight == math.inf:
+            return self.beta <= FAR_BETA
+        return self.far_below_threshold
 
 
 class Measured(NamedTuple):
@@ -149,8 +171,9 @@ def judge_collapse(training: Training) -> str:
     if training.diverged:
         return DIVERGED
     # Where the weight forbids units, more training would bring none; one that is fitted
-    # falls with the noise.
-    allowed = training.fitted or training.far_below_threshold
+    # falls with the noise, where theory knows of a noise.
+    falls = training.fitted and training.first_weight < math.inf
+    allowed = falls or training.allows_units
     if training.first_weight == 0.0:  # rows that are all the same
         return COLLAPSED
     return UNTRAINED if training.travel < LITTLE_TRAVEL and allowed else COLLAPSED

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
+from .._data.moments import column_moments
 from .._linear.covariance import Covariance
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
@@ -42,7 +43,8 @@ class Theory(NamedTuple):
     rate : float
         Nats per row.
     first_weight : float
-        Weight of the KL, in units of X, below which there is an active unit.
+        Weight of the KL, in units of X, below which there is an active unit: 0 where
+        all rows are the same, infinite where it is not known.
     """
 
     n_active: int | None = None
@@ -121,6 +123,12 @@ class Likelihood(nn.Module, ABC):
     def params(self) -> dict[str, Any]:
         """Plain numbers that make one of the same shapes: arguments of the class."""
         return {"n_features": self.n_features}
+
+    @property
+    def linear_start(self) -> str:
+        """What networks can begin as: the linear model's name, "" without one."""
+        name = self.baseline if self.has_linear_model else ""
+        return name.removeprefix("probabilistic ")
 
     @property
     def n_inputs(self) -> int:
@@ -328,8 +336,13 @@ class Likelihood(nn.Module, ABC):
         return 1.0 / self.n_features
 
     def theory(self, X, n_units: int, weight: float) -> Theory:
-        """What a linear model of rows X does at a weight, in units of X."""
-        return Theory()
+        """What a linear model of rows X does at a weight, in units of X.
+
+        By default no more than that no unit has anything to say where all rows are the
+        same.
+        """
+        varies = column_moments(X)[1].any()
+        return Theory(first_weight=float("inf") if varies else 0.0)
 
     def no_code(self) -> np.ndarray | None:
         """Raw outputs (n_outputs,) of the best model without a code.

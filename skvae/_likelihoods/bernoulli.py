@@ -7,14 +7,17 @@ the cross entropy, which is none, and compares with others of its kind alone.
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._utils.host import HostState
-from .._utils.validation import first_of
 from .base import Likelihood
+from .entries import refuse_entries
 from .linear_model import Affine
+
+
+def _is_no_bit(values: np.ndarray) -> np.ndarray:
+    return (values < 0.0) | (values > 1.0)
 
 
 class Bernoulli(Likelihood):
@@ -33,16 +36,12 @@ class Bernoulli(Likelihood):
         self.units.hold("n_rows", 1)
 
     def check(self, X, feature_names=None) -> None:
-        values = X.data if sparse.issparse(X) else X
-        bad = (values < 0.0) | (values > 1.0)
-        if not bad.any():
-            return
-        raise ValueError(
-            f"{first_of(X, bad, feature_names)}, and likelihood='bernoulli' is of "
+        takes = (
             "bits, or of pixels from 0 to 1: divide pixels by their largest value "
             "(255), or use likelihood='gaussian_diag', or 'negative_binomial' for "
             "counts."
         )
+        refuse_entries(X, _is_no_bit, self.name, takes, feature_names)
 
     def fit_inputs(
         self,

@@ -13,11 +13,17 @@ from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
-from .._utils.validation import first_of, name_of
+from .._utils.validation import name_of
 from .base import Likelihood
+from .entries import refuse_entries
 
 # Categories of a column from which on they are no categories.
 MOST_CATEGORIES = 10_000
+
+
+def _is_no_code(values: np.ndarray) -> np.ndarray:
+    whole = values == np.floor(values)
+    return (values < 0.0) | ~whole | (values >= MOST_CATEGORIES)
 
 
 class Categorical(Likelihood):
@@ -76,7 +82,12 @@ class Categorical(Likelihood):
     # -- data --------------------------------------------------------------------------
 
     def check(self, X, feature_names=None) -> None:
-        self._check_codes(X, feature_names)
+        takes = (
+            f"codes 0, 1, ..., K - 1 of at most {MOST_CATEGORIES} categories: put a "
+            "sklearn.preprocessing.OrdinalEncoder in front, or use "
+            "likelihood='gaussian_diag' for numbers."
+        )
+        refuse_entries(X, _is_no_code, self.name, takes, feature_names)
         most = X.max(axis=0)
         most = most.toarray().ravel() if sparse.issparse(most) else np.asarray(most)
         unseen = np.flatnonzero(most >= np.array(self.n_categories))
@@ -89,20 +100,6 @@ class Categorical(Likelihood):
                 "unknown_value=...) in front can give unknown ones a code of the "
                 "training rows."
             )
-
-    def _check_codes(self, X, feature_names) -> None:
-        values = X.data if sparse.issparse(X) else X
-        bad = (
-            (values < 0.0) | (values != np.floor(values)) | (values >= MOST_CATEGORIES)
-        )
-        if not bad.any():
-            return
-        raise ValueError(
-            f"{first_of(X, bad, feature_names)}, and likelihood='categorical' is of "
-            f"codes 0, 1, ..., K - 1 of at most {MOST_CATEGORIES} categories: put a "
-            "sklearn.preprocessing.OrdinalEncoder in front, or use "
-            "likelihood='gaussian_diag' for numbers."
-        )
 
     def fit_inputs(
         self,

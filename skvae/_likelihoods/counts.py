@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, SMALLEST_SIZE, Covariates
 from .._utils.host import HostState
-from .._utils.validation import first_of
 from .base import Likelihood
+from .entries import refuse_entries
 from .linear_model import Affine
 
 # Logarithms of rates beyond which a rate is not followed: float32 ends at 88.
@@ -30,6 +29,10 @@ N_QUANTILES = 101
 # Counts up to which log-gammas of a column's entries are added up as logarithms.
 SMALL_COUNT = 16
 _LEVELS = np.linspace(0.0, 1.0, N_QUANTILES)
+
+
+def _is_no_count(values: np.ndarray) -> np.ndarray:
+    return (values < 0.0) | (values != np.floor(values))
 
 
 class Counts(Likelihood):
@@ -57,15 +60,11 @@ class Counts(Likelihood):
     # -- data --------------------------------------------------------------------------
 
     def check(self, X, feature_names=None) -> None:
-        values = X.data if sparse.issparse(X) else X
-        bad = (values < 0.0) | (values != np.floor(values))
-        if not bad.any():
-            return
-        raise ValueError(
-            f"{first_of(X, bad, feature_names)}, and likelihood={self.name!r} is of "
+        takes = (
             "counts: 0, 1, 2, ... Pass the counts as they are, without normalising or "
             "scaling, or use likelihood='gaussian_diag' for such numbers."
         )
+        refuse_entries(X, _is_no_count, self.name, takes, feature_names)
 
     @property
     def log_rates(self) -> np.ndarray:

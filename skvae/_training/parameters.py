@@ -1,21 +1,21 @@
 """The parameters that all estimators share: one table.
 
 What scikit-learn checks of each, what ``partial_fit`` makes of a change, and its entry
-in the estimators' docstrings. A new one stands here and in the signatures of ``vae.py``
-and ``ae.py``.
+in the estimators' docstrings. A new one stands here and in the estimators' signatures
+(``vae.py``, ``ae.py``, ``rae.py``, ``sae.py``, and ``_penalised.py`` of these three).
 """
 
-import inspect
 import textwrap
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._nn.autoencoder import ACTIVATIONS
 from .._utils.device import resolve_device
+from .._utils.docs import filled
 from .._utils.validation import checked_hidden_dims, normalised_activation
 from .callbacks import checked_callbacks
 
@@ -251,8 +251,9 @@ n_iter_ : int
     Number of epochs trained.
 best_epoch_ : int
     Epoch whose weights were kept. 0 is the state before training: no epoch was
-    better on the held-out rows. With a linear path that is PCA of all rows, of
-    likelihoods of counts the model with no code, whose codes are all 0.
+    better on the held-out rows. With a linear path that is PCA of all rows, or
+    factor analysis; of counts, bits and categories the model with no code, whose
+    codes are all 0.
 mean_ : ndarray of shape (n_features,)
     Mean of every feature.
 scale_ : float
@@ -262,26 +263,6 @@ n_features_in_ : int
 feature_names_in_ : ndarray of shape (n_features,)
     Names of the features, if X had any.
 """
-
-_T = TypeVar("_T", bound=type)
-
-
-def documented(estimator: _T) -> _T:
-    """Fill the shared entries into a class's docstring.
-
-    ``%(network)s`` stands for the parameters of the network, ``%(training)s`` for those
-    of training, ``%(module)s`` for the net of a plain autoencoder, and ``%(fitted)s``
-    for the attributes that every fit sets.
-    """
-    if estimator.__doc__ is None:  # python -OO
-        return estimator
-    groups = {"network": _entries(_NETWORK), "training": _entries(_TRAINING)}
-    groups |= {"module": _MODULE, "fitted": _ATTRIBUTES}
-    doc = inspect.cleandoc(estimator.__doc__)
-    for name, text in groups.items():
-        doc = doc.replace(f"%({name})s", text.strip())
-    estimator.__doc__ = doc
-    return estimator
 
 
 def _entries(parameters: dict[str, Parameter]) -> str:
@@ -296,6 +277,19 @@ def _entries(parameters: dict[str, Parameter]) -> str:
             break_on_hyphens=False,
         )
     return "\n".join(lines)
+
+
+#: Fills the shared entries into a class's docstring: ``%(network)s`` stands for the
+#: parameters of the network, ``%(training)s`` for those of training, ``%(module)s`` for
+#: the net of a plain autoencoder, ``%(fitted)s`` for what every fit sets.
+documented = filled(
+    {
+        "network": _entries(_NETWORK),
+        "training": _entries(_TRAINING),
+        "module": _MODULE,
+        "fitted": _ATTRIBUTES,
+    }
+)
 
 
 def constraints() -> dict[str, list[Any]]:

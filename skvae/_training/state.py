@@ -120,6 +120,20 @@ class FittedState(nn.Module):
         mixes = self.is_background and self.record.background_weight > 0.0
         return self.linear_model if mixes else None
 
+    @property
+    def began_linear(self) -> bool:
+        """Whether the network has a linear path, which training began at."""
+        return self.network.encoder.linear is not None
+
+    @property
+    def start(self) -> str:
+        """What training began at, in words: epoch 0 of early stopping."""
+        if self.began_linear:
+            return self.likelihood.linear_start
+        if self.likelihood.no_code() is not None:
+            return "the model with no code"
+        return "the untrained network"
+
     def density(self) -> Density:
         """What is scored, sampled and diagnosed."""
         network = self.network

@@ -17,8 +17,10 @@ from .._data.counts import looks_like_counts, warn_if_counts
 from .._evaluation.advice import what_was_kept
 from .._likelihoods.registry import LIKELIHOODS
 from .._utils import routing
-from ..ae import AETransformer, RAETransformer, SAETransformer
+from ..ae import AETransformer
 from ..presets import ESTIMATORS, preset_params
+from ..rae import RAETransformer
+from ..sae import SAETransformer
 from ..vae import VAETransformer
 from .cells import refuse_conditions, refuse_input, write_cells
 from .files import (
@@ -327,8 +329,7 @@ def _print_start(fitted) -> None:
     """Say so if nothing that was trained is in the model."""
     if not fitted.early_stopping or fitted.best_epoch_ > 0:
         return
-    linear_path = fitted.linear_path is not None
-    print(what_was_kept(0, fitted.n_iter_, linear_path=linear_path))
+    print(what_was_kept(0, fitted.n_iter_, fitted._fitted.state.start))
 
 
 # -- transform -------------------------------------------------------------------------
