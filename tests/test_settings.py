@@ -60,3 +60,13 @@ def test_training_begins_linear_where_there_is_a_linear_model():
 def test_what_is_not_there_is_refused(params, message):
     with pytest.raises(ValueError, match=message):
         of(**params)
+
+
+def test_few_rows_come_in_smaller_minibatches_where_nothing_is_begun_at():
+    settings = of(Unlike, batch_size=128)
+    assert settings.for_rows(10_000).batch_size == 128
+    assert settings.for_rows(800).batch_size == 50
+    assert settings.for_rows(30).batch_size == 16
+    assert of(Unlike, batch_size=8).for_rows(30).batch_size == 8
+    assert of(batch_size=128).for_rows(30).batch_size == 128
+    assert settings.batch_size == 128

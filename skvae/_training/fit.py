@@ -31,6 +31,7 @@ def fit_rows(
     previous: Fitted | None = None,
 ) -> Fitted:
     """Train on rows, from ``previous``'s weights if any, and calibrate the outcome."""
+    settings = settings.for_rows(len(table))
     strategy = settings.strategy
     fit = begin(table, settings, seeds, feature_names, previous)
     state = fit.state

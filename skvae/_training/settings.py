@@ -10,6 +10,9 @@ from .._utils.device import checked_precision
 from .parameters import resolved
 from .strategy import TrainingStrategy
 
+# Without a linear model to begin at, an epoch has so many steps, or steps of so few
+# rows: on the 142 rows of wine, 60 steps in all left the model with no code the best.
+FEWEST_STEPS, FEWEST_ROWS = 16, 16
 # Parameters of the network that the table has.
 _NETWORK = ("latent_dim", "hidden_dims", "activation", "use_batch_norm", "dropout_rate")
 
@@ -39,6 +42,17 @@ class Settings(SimpleNamespace):
     def held_out_fraction(self) -> float | None:
         """Share of the rows to hold out, None without early stopping."""
         return self.validation_fraction if self.early_stopping else None
+
+    def for_rows(self, n_rows: int) -> "Settings":
+        """The same for a table of so many rows: few rows come in smaller minibatches.
+
+        Where the likelihood has a linear model, training begins at its optimum, and few
+        steps do no harm.
+        """
+        if self.likelihood.has_linear_model:
+            return self
+        few = max(FEWEST_ROWS, -(-n_rows // FEWEST_STEPS))
+        return Settings(**{**vars(self), "batch_size": min(self.batch_size, few)})
 
 
 def settings_of(
