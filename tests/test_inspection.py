@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 import sys
 import warnings
 
@@ -6,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
@@ -533,3 +534,25 @@ def test_a_preset_that_early_stopping_ended_is_told_so(digits):
     )
     with pytest.warns(PosteriorCollapseWarning, match="n_iter_no_change"):
         preset.fit(digits[:400])
+
+
+@pytest.mark.parametrize("likelihood", ["negative_binomial", "zinb"])
+def test_counts_are_compared_with_the_best_model_with_no_code(likelihood, rng):
+    # Two kinds of rows: what a code explains is no dispersion, which training lowers.
+    rates = np.where(rng.uniform(size=(400, 1)) < 0.5, 1.0, 20.0)
+    rates = rates * rng.permutation(np.repeat([1.0, 0.1], 6))
+    X = rng.poisson(rates).astype(float)
+    vae = VAETransformer(2, likelihood=likelihood, size_factor=None, max_epochs=20)
+    found = diagnose(vae.set_params(random_state=0).fit(X), X)
+
+    def log_mass(log_r):
+        r = np.exp(log_r)
+        return stats.nbinom(r, r / (r + X.mean(axis=0))).logpmf(X)
+
+    grid = np.linspace(-3.0, 8.0, 400)
+    totals = [log_mass(log_r).sum(axis=0) for log_r in grid]
+    expected = log_mass(grid[np.argmax(totals, axis=0)]).sum(axis=1).mean()
+    assert found.expected_elbo == pytest.approx(expected, abs=0.01)
+    assert found.elbo > expected + 3.0
+    again = pickle.loads(pickle.dumps(vae))
+    assert diagnose(again, X).expected_elbo == found.expected_elbo

@@ -47,7 +47,7 @@ class NegativeBinomial(Counts):
         super().__init__(n_features)
         zeros = torch.zeros(n_features, dtype=PRECISION, device="cpu")
         self.theta = nn.Parameter(zeros)
-        self.register_buffer("_log_r_without_code", zeros.clone(), persistent=False)
+        self.register_buffer("_log_r_without_code", zeros.clone())
 
     @property
     def log_r(self) -> Tensor:

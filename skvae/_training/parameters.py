@@ -103,7 +103,7 @@ _TRAINING = {
         "int, default=128",
         "Largest number of rows in a minibatch. Minibatches are of equal size; with "
         "batch normalisation they have two rows or more. Likelihoods without a linear "
-        "model to begin at have 16 minibatches an epoch or more, if those have 16 rows.",
+        "model have 16 minibatches an epoch or more, as long as those have 16 rows.",
     ),
     "max_epochs": Parameter(
         [Interval(Integral, 1, None, closed="left")],

@@ -5,6 +5,7 @@ Pickles, copies, warm starts, ``partial_fit`` and a move to another device are i
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,8 +144,9 @@ class FittedState(nn.Module):
         return Density(network, self.likelihood, self.background, weight, n_pairs)
 
     def without_code(self) -> Callable[[Minibatch], Tensor]:
-        """What measures ln p of rows, nats, in the model of the same noise, no code."""
-        bias = self.likelihood.no_code()
+        """What measures ln p of rows, nats, in the best model with no code."""
+        likelihood = deepcopy(self.likelihood)
+        bias = likelihood.without_code()
         assert bias is not None
 
         def measure(batch: Minibatch) -> Tensor:
@@ -152,7 +154,7 @@ class FittedState(nn.Module):
             raw = torch.as_tensor(bias, dtype=target.dtype, device=target.device)
             raw = raw.expand(len(target), -1).clone()
             raw = self.network.decoder.sized(raw, batch.covariates)
-            return -in_float64(self.likelihood.nll(raw, target, batch.mask))
+            return -in_float64(likelihood.nll(raw, target, batch.mask))
 
         return measure
 
