@@ -105,7 +105,7 @@ def ratio(found: dict[str, Any]) -> float:
 def row(name: str, found: dict[str, Any]) -> str:
     each = [s / e for s, e in zip(found["score"], found["epoch"], strict=True)]
     return (
-        f"| {name} | {found['pairs'] or '-'} | {median(found['epoch']):.3f} | "
+        f"| {name} | {found['pairs']} | {median(found['epoch']):.3f} | "
         f"{median(found['score']):.3f} | {ratio(found):.2f} | "
         f"{min(each):.2f} to {max(each):.2f} |"
     )

@@ -2,13 +2,15 @@
 
 ELBO(x) = E_q ln p(x | z) - KL(q(z | x) || N(0, I)). The KL is exact. The expectation
 is a cubature: antithetic points with mean 0 and covariance I (exactly I for up to
-``MAX_PAIRS`` units), the same for every row. It is exact where ln p(x | z) is quadratic
+as many units as pairs), the same for every row. It is exact where ln p(x | z) is quadratic
 in z, deterministic, and a row's value does not depend on its neighbours.
 """
 
 import math
 
+import numpy as np
 import torch
+from scipy.linalg import hadamard
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
@@ -29,17 +31,30 @@ def cubature(latent_dim: int, n_pairs: int | None = None) -> Tensor:
 
     By default as many as units, between ``MIN_PAIRS`` and ``MAX_PAIRS``.
 
-    The polar factor of Gaussian draws: scaled to covariance I where there are at least
-    as many pairs as units, orthogonal points on the typical sphere where there are
-    fewer.
+    Where there are at least as many pairs as units, the polar factor of Gaussian draws,
+    scaled to covariance I. Where there are fewer, signs: every unit is a standard
+    deviation off in every point, so that of second-order terms those of one unit are
+    exact; and units whose columns of a Hadamard matrix differ are uncorrelated. Terms
+    of two units that share one remain, and are small: where posteriors are diagonal,
+    training makes units change the output in orthogonal directions (Rolinek et al.,
+    2019).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer pairs than units, and no power of two of them.
     """
     n_pairs = n_pairs or max(MIN_PAIRS, min(latent_dim, MAX_PAIRS))
     generator = torch.Generator().manual_seed(_CUBATURE_SEED)
     draws = torch.randn(
         n_pairs, latent_dim, generator=generator, dtype=torch.float64, device="cpu"
     )
+    if n_pairs < latent_dim:
+        columns = torch.from_numpy(hadamard(n_pairs, dtype=np.float64))
+        # A unit and the next that shares its column may have opposite signs.
+        return columns[:, torch.arange(latent_dim) % n_pairs] * draws[0].sign()
     left, _, right = torch.linalg.svd(draws, full_matrices=False)
-    return math.sqrt(max(n_pairs, latent_dim)) * left @ right
+    return math.sqrt(n_pairs) * left @ right
 
 
 @torch.no_grad()

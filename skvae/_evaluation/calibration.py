@@ -29,8 +29,9 @@ CUBATURE_ROWS = 32_768
 MIN_RESAMPLED = 256
 MAX_ROUNDS, LEAST_GAIN = 20, 0.01
 # Numbers of pairs that are tried, the rows they are judged by, and the errors that they
-# may have, in nats.
-FEWEST_PAIRS = (4, 6, 8, 16, 32)
+# may have, in nats; and the least number that is taken without a trial.
+TRIED_PAIRS = (1, 2, 4, 8, 16, 32)
+UNTRIED_PAIRS = 4
 JUDGED_ROWS = 64
 MEAN_ERROR, ROW_ERROR = 0.1, 0.25
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
@@ -101,15 +102,14 @@ def _calibrate_on_weighted_draws(
 
 @torch.no_grad()
 def pairs_needed(network: VAE, likelihood: Likelihood, rows: TableDataset) -> int:
-    """Fewest pairs of a cubature that are as good as many, where points are decoded.
+    """Fewest pairs of a cubature that are as good as many.
 
     Over some rows, the mean of their distortion is then within ``MEAN_ERROR`` nats of
     that of ``MAX_PAIRS`` pairs, and the root mean square difference of a row's within
-    ``ROW_ERROR``. As many as there are units if they are fewer than that takes: with so
-    many, all second-order terms are exact.
+    ``ROW_ERROR``. :func:`exact_pairs` if they are fewer than that takes.
     """
     batch = some(rows, JUDGED_ROWS)
-    k = min(network.latent_dim, MAX_PAIRS)
+    most = exact_pairs(network.latent_dim)
 
     def distortion(n_pairs: int) -> np.ndarray:
         points = cubature(network.latent_dim, n_pairs).to(batch.target)
@@ -119,13 +119,21 @@ def pairs_needed(network: VAE, likelihood: Likelihood, rows: TableDataset) -> in
     with threads_for(network, len(batch)):
         posterior = network.encode(batch.inputs)
         best = distortion(MAX_PAIRS)
-        for n_pairs in FEWEST_PAIRS:
-            if n_pairs >= k:
+        for n_pairs in TRIED_PAIRS:
+            if n_pairs >= min(most, network.latent_dim):
                 break
             off = distortion(n_pairs) - best
             if abs(off.mean()) < MEAN_ERROR and np.square(off).mean() < ROW_ERROR**2:
                 return n_pairs
-    return max(k, FEWEST_PAIRS[0])
+    return most
+
+
+def exact_pairs(latent_dim: int) -> int:
+    """Pairs with which all second-order terms are exact, of up to ``MAX_PAIRS`` units.
+
+    More where units are so few that terms of higher order would be left to one pair.
+    """
+    return max(UNTRIED_PAIRS, min(latent_dim, MAX_PAIRS))
 
 
 class Codes(NamedTuple):

@@ -7,11 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from .._data.dataset import TableDataset
-from .._evaluation.bounds import MAX_PAIRS
 from .._evaluation.calibration import (
     CALIBRATION_ROWS,
-    FEWEST_PAIRS,
     calibrate,
+    exact_pairs,
     gain_of_network,
     look_at_codes,
     pairs_needed,
@@ -163,11 +162,10 @@ class Variational:
         if held_out is not None:
             state.codes = look_at_codes(network, likelihood, rows)
         state.code_scale = gain_of_network(network, likelihood, rows)
-        if likelihood.decodes_points:
-            n_pairs = max(FEWEST_PAIRS[0], min(network.latent_dim, MAX_PAIRS))
-            if held_out is not None:
-                n_pairs = pairs_needed(network, likelihood, held_out)
-            state.host.hold("n_pairs", n_pairs)
+        n_pairs = exact_pairs(network.latent_dim)
+        if held_out is not None:
+            n_pairs = pairs_needed(network, likelihood, held_out)
+        state.host.hold("n_pairs", n_pairs)
 
     def pca_spread(
         self, state: FittedState, pca_init: LinearModel | None
