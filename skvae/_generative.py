@@ -278,7 +278,7 @@ class Generative(BaseAutoencoder):
     def _evaluate_rows(self, rows: Rows) -> Evaluation:
         """The same of validated rows."""
         density = self._fitted.state.density()
-        columns = self._over_chunks(rows, density.evaluate())
+        columns = self._over_chunks(rows, density.evaluate(), torch.float32)
         return density.evaluation(columns)
 
     @public

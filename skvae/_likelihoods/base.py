@@ -25,7 +25,6 @@ from .._data.dataset import Minibatch
 from .._linear.covariance import Covariance
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
-from .blocks import in_blocks
 from .linear_model import Affine, LinearModel
 
 # Squared error over the variance of the rows: an untrained network, which draws codes
@@ -380,22 +379,17 @@ class Likelihood(nn.Module, ABC):
         """``-E_q ln p(x | z)`` by a cubature of ``points`` (n_pairs, k) and mirrors."""
 
         def mean_over_points(posterior: Posterior, batch: Minibatch) -> Tensor:
+            constant = self.nll_constant(batch.target, batch.mask)
             target, mask = batch.target, batch.mask
             total: Tensor | float = 0.0
-            for z in draws(posterior, points.to(target)):
+            for z in draws(posterior, points):
                 raw = decoder(z, batch.covariates)
                 total = total + in_float64(self.nll_of_code(raw, target, mask))
-            nll = total / (2 * len(points))
+            nll = total / (2 * len(points)) + constant
             assert isinstance(nll, Tensor)
             return nll
 
-        of_codes = in_blocks(mean_over_points, decoder)
-
-        def expected_nll(posterior: Posterior, batch: Minibatch) -> Tensor:
-            constant = self.nll_constant(batch.target, batch.mask)
-            return of_codes(posterior, batch) + constant
-
-        return expected_nll
+        return mean_over_points
 
     def output_metric(self, raw: Tensor) -> Tensor | None:
         """Weights (n, n_outputs) of squared changes of ``raw`` in the gain of codes.

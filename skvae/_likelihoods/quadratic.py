@@ -8,7 +8,6 @@ from .._nn.autoencoder import Decoder
 from .._nn.posterior import Posterior
 from .._nn.readout import Readout, inner
 from .base import draws
-from .blocks import in_blocks
 
 
 def expected_squared_error(
@@ -25,29 +24,23 @@ def expected_squared_error(
     where decoding every point would take as many as there are points. With ``root``
     (n_outputs,), every output's error is multiplied with it first.
     """
-    readout = Readout(decoder, decoder.out.weight.dtype, root)
+    readout = Readout(decoder, dtype, root)
 
-    def mean_change(posterior: Posterior, batch: Minibatch) -> Tensor:
-        """How far noise raises the error, of rows whose target is the residual."""
-        residual, given = batch.target, batch.covariates
+    @torch.no_grad()
+    def expected(posterior: Posterior, batch: Minibatch) -> Tensor:
+        target, given = batch.target, batch.covariates
+        residual = target - decoder(posterior.mean, given)
+        if root is not None:
+            residual *= root
         centre = decoder.embed(posterior.mean, given)
         drift = torch.zeros_like(centre)
-        spread = residual.new_zeros(len(residual))
-        for z in draws(posterior, points.to(residual)):
+        spread = target.new_zeros(len(target))
+        for z in draws(posterior, points):
             change = decoder.embed(z, given) - centre
             drift += change
             spread += readout.squared_length(change)
         cross = inner(readout.transposed_product(residual), drift)
-        return (spread - 2.0 * cross) / (2 * len(points))
-
-    by_blocks = in_blocks(mean_change, decoder)
-
-    @torch.no_grad()
-    def expected(posterior: Posterior, batch: Minibatch) -> Tensor:
-        residual = batch.target - decoder(posterior.mean, batch.covariates)
-        if root is not None:
-            residual *= root
-        left = Minibatch(residual, residual, None, batch.covariates)
-        return inner(residual, residual) + by_blocks(posterior, left)
+        mean_change = (spread - 2.0 * cross) / (2 * len(points))
+        return inner(residual, residual) + mean_change
 
     return expected
