@@ -8,9 +8,7 @@ in z, deterministic, and a row's value does not depend on its neighbours.
 
 import math
 
-import numpy as np
 import torch
-from scipy.linalg import hadamard
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
@@ -26,35 +24,38 @@ EMBEDDED_ROWS = 2048
 _CUBATURE_SEED = 20_140_412
 
 
-def cubature(latent_dim: int, n_pairs: int | None = None) -> Tensor:
+def cubature(latent_dim: int, n_pairs: int | None = None, design: int = 0) -> Tensor:
     """Points (n_pairs, latent_dim) for a standard normal; use each with both signs.
 
-    By default as many as units, between ``MIN_PAIRS`` and ``MAX_PAIRS``.
+    By default as many as units, between ``MIN_PAIRS`` and ``MAX_PAIRS``: the polar
+    factor of Gaussian draws, scaled to covariance I.
 
-    Where there are at least as many pairs as units, the polar factor of Gaussian draws,
-    scaled to covariance I. Where there are fewer, signs: every unit is a standard
-    deviation off in every point, so that of second-order terms those of one unit are
-    exact; and units whose columns of a Hadamard matrix differ are uncorrelated. Terms
-    of two units that share one remain, and are small: where posteriors are diagonal,
-    training makes units change the output in orthogonal directions (Rolinek et al.,
-    2019).
+    Where there are fewer pairs than units, units take turns in its columns, each with a
+    sign of its own. Of second-order terms those of one unit are exact, and those of two
+    units with other columns. Others are left, and are small: where posteriors are
+    diagonal, training makes units change the output in orthogonal directions (Rolinek
+    et al., 2019), and units come in the order of what they change.
 
-    Raises
-    ------
-    ValueError
-        If there are fewer pairs than units, and no power of two of them.
+    Parameters
+    ----------
+    latent_dim : int
+    n_pairs : int, optional
+    design : int
+        Which of many that are as good in theory.
     """
     n_pairs = n_pairs or max(MIN_PAIRS, min(latent_dim, MAX_PAIRS))
-    generator = torch.Generator().manual_seed(_CUBATURE_SEED)
+    generator = torch.Generator().manual_seed(_CUBATURE_SEED + design)
+    n_columns = min(n_pairs, latent_dim)
     draws = torch.randn(
-        n_pairs, latent_dim, generator=generator, dtype=torch.float64, device="cpu"
+        n_pairs, n_columns, generator=generator, dtype=torch.float64, device="cpu"
     )
-    if n_pairs < latent_dim:
-        columns = torch.from_numpy(hadamard(n_pairs, dtype=np.float64))
-        # A unit and the next that shares its column may have opposite signs.
-        return columns[:, torch.arange(latent_dim) % n_pairs] * draws[0].sign()
     left, _, right = torch.linalg.svd(draws, full_matrices=False)
-    return math.sqrt(n_pairs) * left @ right
+    points = math.sqrt(n_pairs) * left @ right
+    if n_columns == latent_dim:
+        return points
+    turns = torch.arange(latent_dim, device="cpu") % n_pairs
+    signs = torch.randn(latent_dim, generator=generator, device="cpu").sign()
+    return points[:, turns] * signs
 
 
 @torch.no_grad()

@@ -87,6 +87,8 @@ class Density:
         Prior probability of the background, in (0, 1); not used without one.
     n_pairs : int or None
         Of the cubature; None is what it has by itself.
+    design : int
+        Of the cubature.
     """
 
     def __init__(
@@ -96,10 +98,11 @@ class Density:
         background: LinearModel | None = None,
         background_weight: float = 0.0,
         n_pairs: int | None = None,
+        design: int = 0,
     ) -> None:
         self._network, self._likelihood = network, likelihood
         self._background, self._weight = background, background_weight
-        self._n_pairs = n_pairs
+        self._points = n_pairs, design
 
     def evaluate(self) -> Callable[[Minibatch], Tensor]:
         """What measures a chunk: columns of an :class:`Evaluation`, side by side.
@@ -187,5 +190,5 @@ class Density:
 
     def expected_nll(self, target: Tensor) -> ExpectedNLL:
         """Of the network, for rows of the target's precision and device."""
-        points = cubature(self._network.latent_dim, self._n_pairs).to(target)
+        points = cubature(self._network.latent_dim, *self._points).to(target)
         return self._likelihood.expected_nll(self._network.decoder, points)

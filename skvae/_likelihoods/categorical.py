@@ -159,10 +159,12 @@ class Categorical(Likelihood):
         """
         kinds = raw.index_select(1, self.by_kind)
         kinds = kinds.split([n * columns for n, columns in self._kinds], dim=1)
-        totals = [
-            torch.logsumexp(logits.unflatten(1, shape), dim=1)
-            for logits, shape in zip(kinds, self._kinds, strict=True)
-        ]
+        totals = []
+        for part, shape in zip(kinds, self._kinds, strict=True):
+            logits = part.unflatten(1, shape)
+            largest = logits.detach().amax(dim=1)
+            total = (logits - largest[:, None]).exp_().sum(dim=1)
+            totals.append(total.log() + largest)
         if len(totals) == 1:
             return totals[0]
         return torch.cat(totals, dim=1).index_select(1, self.place)

@@ -93,9 +93,9 @@ class NegativeBinomial(Counts):
         r, t = log_r.exp(), raw - log_r
         # softplus(t) is softplus(-|t|) and t where that is above 0: of the two in -ln p
         # one is computed.
-        nats = (target + r) * F.softplus(-t.abs())
-        nats = torch.addcmul(nats, r, t.clamp(min=0.0))
-        return torch.addcmul(nats, target, t.clamp(max=0.0), value=-1.0)
+        nats = (target + r).mul_(F.softplus(t.abs().neg_()))
+        nats.addcmul_(t.clamp(min=0.0), r)
+        return nats.addcmul_(t.clamp(max=0.0), target, value=-1.0)
 
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)

@@ -43,14 +43,15 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         log_r = self.log_r.to(target)
         t = log_mean - log_r
         # softplus(t) is softplus(-|t|) and t where that is above 0.
-        tail = F.softplus(-t.abs())
-        at_zero = log_r.exp() * (tail + t.clamp(min=0.0))
-        count = at_zero + target * (tail - t.clamp(max=0.0))
+        tail = F.softplus(t.abs().neg_())
+        at_zero = t.clamp(min=0.0).add_(tail).mul(log_r.exp())
+        count = at_zero.addcmul(target, tail.sub_(t.clamp(max=0.0)))
         # -ln(pi + (1 - pi) NB(0)) less ln(1 + exp(l)), with the larger one in front.
-        zero = torch.minimum(at_zero, -logit) - F.softplus(-(at_zero + logit).abs())
-        # A product: torch takes ten times as long to choose.
+        rest = F.softplus((at_zero + logit).abs_().neg_())
+        zero = torch.minimum(at_zero, -logit).sub_(rest)
+        # torch takes ten times as long to choose.
         is_zero = (target == 0.0).to(raw.dtype)
-        return F.softplus(logit) + is_zero * zero + (1.0 - is_zero) * count
+        return torch.lerp(count, zero, is_zero).add_(F.softplus(logit))
 
     @torch.no_grad()
     def loss_and_grad(

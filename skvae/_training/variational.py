@@ -13,7 +13,7 @@ from .._evaluation.calibration import (
     exact_pairs,
     gain_of_network,
     look_at_codes,
-    pairs_needed,
+    points_needed,
     some,
 )
 from .._evaluation.explained_variance import Spread
@@ -162,10 +162,11 @@ class Variational:
         if held_out is not None:
             state.codes = look_at_codes(network, likelihood, rows)
         state.code_scale = gain_of_network(network, likelihood, rows)
-        n_pairs = exact_pairs(network.latent_dim)
+        n_pairs, design = exact_pairs(network.latent_dim), 0
         if held_out is not None:
-            n_pairs = pairs_needed(network, likelihood, held_out)
+            n_pairs, design = points_needed(network, likelihood, held_out)
         state.host.hold("n_pairs", n_pairs)
+        state.host.hold("design", design)
 
     def pca_spread(
         self, state: FittedState, pca_init: LinearModel | None
