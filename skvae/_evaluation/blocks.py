@@ -11,20 +11,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-# Raw outputs of a block, 512 KiB in float32, and bounds of its rows: products of fewer
-# are slow.
-BLOCK_ENTRIES = 131_072
-LEAST_ROWS, MOST_ROWS = 64, 256
+# Of every block: products of fewer rows are slow, and small tables are filled up.
+BLOCK_ROWS = 128
 
 
-def block_rows(n_outputs: int) -> int:
-    """How many rows a block of rows with so many raw outputs has."""
-    return min(max(BLOCK_ENTRIES // n_outputs, LEAST_ROWS), MOST_ROWS)
-
-
-def row_blocks(
-    n: int, n_outputs: int, device: torch.device
-) -> Iterator[slice | Tensor]:
+def row_blocks(n: int, device: torch.device) -> Iterator[slice | Tensor]:
     """Where the rows of every block are; the last of ``n`` fills up the last block.
 
     Elsewhere than on a CPU there is one block.
@@ -32,9 +23,9 @@ def row_blocks(
     if device.type != "cpu":
         yield slice(None)
         return
-    size = block_rows(n_outputs)
-    for start in range(0, n, size):
-        if start + size <= n:
-            yield slice(start, start + size)
+    for start in range(0, n, BLOCK_ROWS):
+        stop = start + BLOCK_ROWS
+        if stop <= n:
+            yield slice(start, stop)
         else:
-            yield torch.arange(start, start + size, device="cpu").clamp_(max=n - 1)
+            yield torch.arange(start, stop, device="cpu").clamp_(max=n - 1)

@@ -30,7 +30,7 @@ MIN_RESAMPLED = 256
 MAX_ROUNDS, LEAST_GAIN = 20, 0.01
 # Numbers of pairs that are tried, in so many designs each; the pairs and rows they are
 # judged by, and the errors that they may have, in nats of so many columns or fewer.
-TRIED_PAIRS, N_DESIGNS = (1, 2, 3, 4, 6, 8, 16, 32), 6
+TRIED_PAIRS, N_DESIGNS = (1, 2, 3, 4, 6, 8, 16, 32), 12
 JUDGING_PAIRS, JUDGED_ROWS = 32, 128
 MEAN_ERROR, ROW_ERROR, COLUMNS = 0.1, 0.5, 500
 # The least number that is taken without a trial.
@@ -130,7 +130,7 @@ def points_needed(
             for design in range(N_DESIGNS):
                 off = (distortion(n_pairs, design) - best) / unit
                 row_error = math.sqrt(np.square(off).mean())
-                if row_error > 2.0 * ROW_ERROR:  # another design is no better by that
+                if row_error > 1.5 * ROW_ERROR:  # another design is no better by that
                     break
                 if abs(off.mean()) < MEAN_ERROR and row_error < ROW_ERROR:
                     return n_pairs, design

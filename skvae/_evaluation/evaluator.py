@@ -122,8 +122,7 @@ class Density:
                 whole = self._network.encode(batch.inputs)
                 batch = Minibatch(target, target, batch.mask, batch.covariates)
             found = []
-            n_outputs = self._likelihood.n_outputs
-            for at in row_blocks(len(target), n_outputs, target.device):
+            for at in row_blocks(len(target), target.device):
                 some = batch[at]
                 if whole is None:
                     posterior = self._network.encode(some.inputs)
