@@ -30,9 +30,8 @@ from skvae._likelihoods.registry import LIKELIHOODS, likelihood_named
 N_FACTORS = 5
 # Mean of a count where no factor is at work, in tables of counts: most entries are 0.
 MEAN_COUNT = 0.3
+# Of the fits whose epochs are timed.
 EPOCHS = 3
-# What a score may cost.
-MOST_EPOCHS = 2.0
 
 
 def make_table(name: str, n_rows: int, n_columns: int, dtype: str) -> Any:

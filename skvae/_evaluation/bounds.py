@@ -1,9 +1,9 @@
 """Bounds on ln p(x) per row, in nats, under the calibrated likelihood and beta = 1.
 
 ELBO(x) = E_q ln p(x | z) - KL(q(z | x) || N(0, I)). The KL is exact. The expectation
-is a cubature: antithetic points with mean 0 and covariance I (exactly I for up to
-as many units as pairs), the same for every row. It is exact where ln p(x | z) is quadratic
-in z, deterministic, and a row's value does not depend on its neighbours.
+is a cubature: antithetic points with mean 0 and covariance I (exactly I for up to as
+many units as pairs), the same for every row. It is then exact where ln p(x | z) is
+quadratic in z, deterministic, and a row's value does not depend on its neighbours.
 """
 
 import math

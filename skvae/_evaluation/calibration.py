@@ -32,7 +32,7 @@ MAX_ROUNDS, LEAST_GAIN = 20, 0.01
 # judged by, and the errors that they may have, in nats of so many columns or fewer.
 TRIED_PAIRS, N_DESIGNS = (1, 2, 3, 4, 6, 8, 16, 32), 12
 JUDGING_PAIRS, JUDGED_ROWS = 32, 128
-MEAN_ERROR, ROW_ERROR, COLUMNS = 0.1, 0.5, 500
+MEAN_ERROR, ROW_ERROR, COLUMNS = 0.15, 0.5, 500
 # The least number that is taken without a trial.
 UNTRIED_PAIRS = 4
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
@@ -129,9 +129,9 @@ def points_needed(
                 break
             for design in range(N_DESIGNS):
                 off = (distortion(n_pairs, design) - best) / unit
-                row_error = math.sqrt(np.square(off).mean())
-                if row_error > 1.5 * ROW_ERROR:  # another design is no better by that
+                if off.std() > 1.5 * ROW_ERROR:  # nor will another design be enough
                     break
+                row_error = math.sqrt(np.square(off).mean())
                 if abs(off.mean()) < MEAN_ERROR and row_error < ROW_ERROR:
                     return n_pairs, design
     return exact_pairs(k), 0

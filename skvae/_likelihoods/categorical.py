@@ -56,7 +56,9 @@ class Categorical(Likelihood):
         columns = [(sizes == n).nonzero().flatten() for n in kinds]
         self._kinds = [(n, len(of)) for n, of in zip(kinds, columns, strict=True)]
         steps = [torch.arange(n, device="cpu")[:, None] for n in kinds]
-        places = [(starts[of] + i).flatten() for of, i in zip(columns, steps, strict=True)]
+        places = [
+            (starts[of] + i).flatten() for of, i in zip(columns, steps, strict=True)
+        ]
         self.register_buffer("by_kind", torch.cat(places), persistent=False)
         self.register_buffer("place", torch.cat(columns).argsort(), persistent=False)
         shares = 1.0 / sizes.double().repeat_interleave(sizes)
