@@ -220,18 +220,21 @@ class Inference(BaseEstimator):
             yield
 
     def _over_chunks(
-        self, rows: Rows, measure: Callable[[Minibatch], Tensor]
+        self,
+        rows: Rows,
+        measure: Callable[[Minibatch], Tensor],
+        dtype: torch.dtype | None = None,
     ) -> np.ndarray:
         """What is measured on every chunk of validated rows, as one array of all rows.
 
-        Chunks are in the precision of X.
+        Chunks are in the precision of X, if no ``dtype`` is given.
 
         Raises
         ------
         ValueError
             If something overflows.
         """
-        dtype = inference_dtype(rows.dtype, self._fitted.device)
+        dtype = dtype or inference_dtype(rows.dtype, self._fitted.device)
         dataset = self._fitted.rows(rows, dtype=dtype, resident=False)
         with self._inference(len(rows)):
             parts = (measure(batch).cpu().numpy() for batch in dataset.batches())

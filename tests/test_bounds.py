@@ -45,8 +45,24 @@ def test_cubature_has_the_moments_of_a_standard_normal(latent_dim):
         identity = torch.eye(latent_dim, dtype=points.dtype)
         torch.testing.assert_close(second, identity)
     else:
-        norms = points.square().sum(dim=1)
-        torch.testing.assert_close(norms, torch.full_like(norms, latent_dim))
+        assert_moments_of_few(points, second)
+
+
+@pytest.mark.parametrize("design", [0, 1])
+@pytest.mark.parametrize("n_pairs", [1, 2, 3, 6])
+def test_cubature_of_few_pairs_keeps_the_terms_of_single_units(n_pairs, design):
+    points = cubature(7, n_pairs, design)
+    assert points.shape == (n_pairs, 7)
+    assert not torch.equal(points, cubature(7, n_pairs, design + 1))
+    assert_moments_of_few(points, points.T @ points / n_pairs)
+
+
+def assert_moments_of_few(points, second):
+    """Variances of 1; no correlation but of units that share a column, which is 1."""
+    n_pairs, latent_dim = points.shape
+    turns = torch.arange(latent_dim) % n_pairs
+    shared = (turns[:, None] == turns).to(second)
+    torch.testing.assert_close(second.abs(), shared)
 
 
 def test_elbo_of_a_linear_model_is_its_likelihood(linear):

@@ -4,11 +4,16 @@ import torch
 from _make import dataset, gaussian
 
 from skvae._evaluation import calibration as _calibration
+from skvae._evaluation.bounds import cubature
 from skvae._evaluation.calibration import (
     CALIBRATION_ROWS,
+    MEAN_ERROR,
+    ROW_ERROR,
     calibrate,
+    exact_pairs,
     gain_of_network,
     look_at_codes,
+    points_needed,
     some,
 )
 from skvae._likelihoods.gaussian import NOISE_FLOOR
@@ -77,3 +82,39 @@ def test_codes_are_worth_what_exchanging_them_costs(module):
     assert codes.shuffle_loss == pytest.approx(2 * 6.0 / (2 * 0.5), rel=0.2)
     kl = 2 * 0.5 * (1.0 + 0.25 - np.log(0.25) - 1.0)
     assert codes.rate == pytest.approx(kl, rel=0.1)
+
+
+def test_one_pair_is_enough_where_terms_of_two_units_are_none(module):
+    X = np.random.RandomState(0).randn(300, 5)
+    assert points_needed(module, gaussian(5, 0.5), dataset(X)) == (1, 0)
+
+
+def test_points_are_within_the_stated_errors_or_exact():
+    """Of a decoder whose units overlap, at several levels of the noise."""
+    network = VAE(40, 9, hidden_dims=(12,), seed=1).eval()
+    rows = dataset(np.random.RandomState(0).randn(100, 40))
+    batch = some(rows, 100)
+    with torch.no_grad():
+        network.decoder.out.weight.mul_(5.0)
+        posterior = network.encode(batch.inputs)
+
+        def distortion(likelihood, *points):
+            at = cubature(9, *points).float()
+            return likelihood.expected_nll(network.decoder, at)(posterior, batch)
+
+        found = []
+        for noise in (0.01, 0.1, 1.0, 30.0):
+            likelihood = gaussian(40, noise)
+            found.append(points_needed(network, likelihood, rows))
+            if found[-1][0] < exact_pairs(9):
+                off = distortion(likelihood, *found[-1]) - distortion(likelihood, 32)
+                assert abs(off.mean()) < MEAN_ERROR
+                assert off.square().mean() < ROW_ERROR**2
+    numbers = [n_pairs for n_pairs, _ in found]
+    assert numbers == sorted(numbers, reverse=True)
+    assert numbers[0] == exact_pairs(9)
+    assert numbers[-1] < 4
+
+
+def test_as_many_pairs_as_units_are_exact():
+    assert [exact_pairs(k) for k in (1, 4, 10, 64, 300)] == [4, 4, 10, 64, 64]

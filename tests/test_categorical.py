@@ -153,3 +153,12 @@ def test_categories_that_training_had_not_are_refused():
         likelihood.check(X + 1.0 * (X == 2.0))
     with pytest.raises(ValueError, match=r"Column 'u' of X .* 0 to 1.*OrdinalEncoder"):
         likelihood.check(X + 1.0, np.array(["u", "v"]))
+
+
+@pytest.mark.parametrize("n_categories", [(3, 3, 3), (2, 5, 2, 1, 5)])
+def test_log_totals_are_those_of_every_column(n_categories):
+    likelihood = Categorical(len(n_categories), n_categories).double()
+    raw = torch.randn(7, sum(n_categories), dtype=torch.float64) * 300.0
+    parts = raw.split(n_categories, dim=1)
+    expected = torch.stack([part.logsumexp(dim=1) for part in parts], dim=1)
+    torch.testing.assert_close(likelihood.log_total(raw), expected)

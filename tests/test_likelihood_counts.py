@@ -8,6 +8,7 @@ from scipy import sparse
 
 from skvae._data.covariates import RowCovariates
 from skvae._data.moments import column_moments
+from skvae._likelihoods.counts import Nonzeros
 
 CPU = torch.device("cpu")
 
@@ -99,3 +100,23 @@ def test_what_is_no_count_is_refused_by_the_name_of_its_column(name, kind):
         make(name, 3).check(kind(X))
     make(name, 3).check(kind(np.abs(X) * 1e6))
     make(name, 3).check(kind(np.zeros((2, 3))))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_log_choices_are_those_of_log_gammas(dtype):
+    """Of small counts, of those around the end of the table, and of a million."""
+    x = torch.tensor([[0, 1, 16, 17], [2, 0, 15, 1_000_000]], dtype=dtype)
+    r = torch.tensor([1e-3, 0.7, 40.0, 1e6], dtype=torch.float64)
+    rows, columns = x.nonzero(as_tuple=True)
+    values, own = x[rows, columns].double(), r[columns]
+    factorials = torch.lgamma(values + 1.0)
+    expected = torch.lgamma(own) - torch.lgamma(values + own) + factorials
+    counts = Nonzeros(x)
+    torch.testing.assert_close(counts.log_choices(r), expected, rtol=1e-9, atol=1e-8)
+    torch.testing.assert_close(counts.log_choices(), factorials)
+
+
+def test_log_choices_of_no_count():
+    counts = Nonzeros(torch.zeros(3, 4))
+    r = torch.ones(4, dtype=torch.float64)
+    assert counts.log_choices(r).shape == counts.log_choices().shape == (0,)

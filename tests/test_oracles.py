@@ -60,7 +60,8 @@ def test_fitted_noise_reaches_ppca(request, data, latent_dim):
     # At the optimum of the variance, distortion is D/2 (ln(2 pi MSE) + 1) per row.
     error = sampled_error(vae, X)
     nats = (math.log(2 * math.pi * error / n_features) + 1) * n_features / 2
-    assert vae.score(X) == pytest.approx(-nats - rate(vae, X).mean(), abs=1e-6)
+    # Squared errors in float32, over a noise that is small beside the rows.
+    assert vae.score(X) == pytest.approx(-nats - rate(vae, X).mean(), abs=1e-3)
 
 
 # s between eigenvalues that are far apart, so that "exactly" is a fair question

@@ -1,9 +1,9 @@
 """Bounds on ln p(x) per row, in nats, under the calibrated likelihood and beta = 1.
 
 ELBO(x) = E_q ln p(x | z) - KL(q(z | x) || N(0, I)). The KL is exact. The expectation
-is a cubature: antithetic points with mean 0 and covariance I (exactly I for up to
-``MAX_PAIRS`` units), the same for every row. It is exact where ln p(x | z) is quadratic
-in z, deterministic, and a row's value does not depend on its neighbours.
+is a cubature: antithetic points with mean 0 and covariance I (exactly I for up to as
+many units as pairs), the same for every row. It is then exact where ln p(x | z) is
+quadratic in z, deterministic, and a row's value does not depend on its neighbours.
 """
 
 import math
@@ -24,22 +24,38 @@ EMBEDDED_ROWS = 2048
 _CUBATURE_SEED = 20_140_412
 
 
-def cubature(latent_dim: int, n_pairs: int | None = None) -> Tensor:
+def cubature(latent_dim: int, n_pairs: int | None = None, design: int = 0) -> Tensor:
     """Points (n_pairs, latent_dim) for a standard normal; use each with both signs.
 
-    By default as many as units, between ``MIN_PAIRS`` and ``MAX_PAIRS``.
+    By default as many as units, between ``MIN_PAIRS`` and ``MAX_PAIRS``: the polar
+    factor of Gaussian draws, scaled to covariance I.
 
-    The polar factor of Gaussian draws: scaled to covariance I where there are at least
-    as many pairs as units, orthogonal points on the typical sphere where there are
-    fewer.
+    Where there are fewer pairs than units, units take turns in its columns, each with a
+    sign of its own. Of second-order terms those of one unit are exact, and those of two
+    units with other columns. Others are left, and are small: where posteriors are
+    diagonal, training makes units change the output in orthogonal directions (Rolinek
+    et al., 2019), and units come in the order of what they change.
+
+    Parameters
+    ----------
+    latent_dim : int
+    n_pairs : int, optional
+    design : int
+        Which of many that are as good in theory.
     """
     n_pairs = n_pairs or max(MIN_PAIRS, min(latent_dim, MAX_PAIRS))
-    generator = torch.Generator().manual_seed(_CUBATURE_SEED)
+    generator = torch.Generator().manual_seed(_CUBATURE_SEED + design)
+    n_columns = min(n_pairs, latent_dim)
     draws = torch.randn(
-        n_pairs, latent_dim, generator=generator, dtype=torch.float64, device="cpu"
+        n_pairs, n_columns, generator=generator, dtype=torch.float64, device="cpu"
     )
     left, _, right = torch.linalg.svd(draws, full_matrices=False)
-    return math.sqrt(max(n_pairs, latent_dim)) * left @ right
+    points = math.sqrt(n_pairs) * left @ right
+    if n_columns == latent_dim:
+        return points
+    turns = torch.arange(latent_dim, device="cpu") % n_pairs
+    signs = torch.randn(latent_dim, generator=generator, device="cpu").sign()
+    return points[:, turns] * signs
 
 
 @torch.no_grad()

@@ -28,11 +28,13 @@ CUBATURE_ROWS = 32_768
 # as that gains so many nats: what training left is of rows that it has learnt.
 MIN_RESAMPLED = 256
 MAX_ROUNDS, LEAST_GAIN = 20, 0.01
-# Numbers of pairs that are tried, the rows they are judged by, and the errors that they
-# may have, in nats.
-FEWEST_PAIRS = (4, 6, 8, 16, 32)
-JUDGED_ROWS = 64
-MEAN_ERROR, ROW_ERROR = 0.1, 0.25
+# Numbers of pairs that are tried, in so many designs each; the pairs and rows they are
+# judged by, and the errors that they may have, in nats of so many columns or fewer.
+TRIED_PAIRS, N_DESIGNS = (1, 2, 3, 4, 6, 8, 16, 32), 12
+JUDGING_PAIRS, JUDGED_ROWS = 32, 128
+MEAN_ERROR, ROW_ERROR, COLUMNS = 0.15, 0.5, 500
+# The least number that is taken without a trial.
+UNTRIED_PAIRS = 4
 # Decoded rows, over all units, that the gain of the decoder is averaged over.
 GAIN_ROWS = 2048
 
@@ -100,32 +102,47 @@ def _calibrate_on_weighted_draws(
 
 
 @torch.no_grad()
-def pairs_needed(network: VAE, likelihood: Likelihood, rows: TableDataset) -> int:
-    """Fewest pairs of a cubature that are as good as many, where points are decoded.
+def points_needed(
+    network: VAE, likelihood: Likelihood, rows: TableDataset
+) -> tuple[int, int]:
+    """Fewest pairs of a cubature that are as good as many, and their design.
 
     Over some rows, the mean of their distortion is then within ``MEAN_ERROR`` nats of
-    that of ``MAX_PAIRS`` pairs, and the root mean square difference of a row's within
-    ``ROW_ERROR``. As many as there are units if they are fewer than that takes: with so
-    many, all second-order terms are exact.
+    that of many pairs, and the root mean square difference of a row's within
+    ``ROW_ERROR``; of tables wider than ``COLUMNS``, whose distortions are as much
+    larger, in proportion. :func:`exact_pairs` if they are fewer than that takes.
     """
     batch = some(rows, JUDGED_ROWS)
-    k = min(network.latent_dim, MAX_PAIRS)
+    k = network.latent_dim
+    unit = max(1.0, likelihood.n_features / COLUMNS)
 
-    def distortion(n_pairs: int) -> np.ndarray:
-        points = cubature(network.latent_dim, n_pairs).to(batch.target)
+    def distortion(n_pairs: int, design: int = 0) -> np.ndarray:
+        points = cubature(k, n_pairs, design).to(batch.target)
         expected = likelihood.expected_nll(network.decoder, points)
         return in_float64(expected(posterior, batch)).cpu().numpy()
 
     with threads_for(network, len(batch)):
         posterior = network.encode(batch.inputs)
-        best = distortion(MAX_PAIRS)
-        for n_pairs in FEWEST_PAIRS:
-            if n_pairs >= k:
+        best = distortion(max(JUDGING_PAIRS, exact_pairs(k)))
+        for n_pairs in TRIED_PAIRS:
+            if n_pairs >= min(k, exact_pairs(k)):
                 break
-            off = distortion(n_pairs) - best
-            if abs(off.mean()) < MEAN_ERROR and np.square(off).mean() < ROW_ERROR**2:
-                return n_pairs
-    return max(k, FEWEST_PAIRS[0])
+            for design in range(N_DESIGNS):
+                off = (distortion(n_pairs, design) - best) / unit
+                if off.std() > 1.5 * ROW_ERROR:  # nor will another design be enough
+                    break
+                row_error = math.sqrt(np.square(off).mean())
+                if abs(off.mean()) < MEAN_ERROR and row_error < ROW_ERROR:
+                    return n_pairs, design
+    return exact_pairs(k), 0
+
+
+def exact_pairs(latent_dim: int) -> int:
+    """Pairs with which all second-order terms are exact, of up to ``MAX_PAIRS`` units.
+
+    More where units are so few that terms of higher order would be left to one pair.
+    """
+    return max(UNTRIED_PAIRS, min(latent_dim, MAX_PAIRS))
 
 
 class Codes(NamedTuple):

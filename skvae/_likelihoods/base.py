@@ -85,8 +85,6 @@ class Likelihood(nn.Module, ABC):
         Whether every feature has a noise of its own, so that none dwarfs the others.
     inputs_are_rows : bool
         Whether the encoder sees the target itself.
-    decodes_points : bool
-        Whether :meth:`expected_nll` decodes every point of a cubature.
     loss_exponent : int
         The power of ``scale`` that :meth:`loss` is in.
     mean_is_affine : bool
@@ -103,7 +101,6 @@ class Likelihood(nn.Module, ABC):
     baseline: ClassVar[str] = "the model with no code"
     has_own_scales: ClassVar[bool] = False
     inputs_are_rows: ClassVar[bool] = True
-    decodes_points: ClassVar[bool] = True
     _inverse_width: Tensor
     loss_exponent: ClassVar[int] = 0
     mean_is_affine: ClassVar[bool] = False

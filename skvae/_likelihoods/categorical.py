@@ -44,6 +44,8 @@ class Categorical(Likelihood):
     inputs_are_rows = False
     starts: Tensor
     owner: Tensor
+    by_kind: Tensor
+    place: Tensor
     frequencies: Tensor
 
     def __init__(
@@ -56,6 +58,15 @@ class Categorical(Likelihood):
         owner = torch.repeat_interleave(torch.arange(n_features, device="cpu"), sizes)
         self.register_buffer("starts", starts, persistent=False)
         self.register_buffer("owner", owner, persistent=False)
+        kinds = [int(n) for n in sizes.unique()]
+        columns = [(sizes == n).nonzero().flatten() for n in kinds]
+        self._kinds = [(n, len(of)) for n, of in zip(kinds, columns, strict=True)]
+        steps = [torch.arange(n, device="cpu")[:, None] for n in kinds]
+        places = [
+            (starts[of] + i).flatten() for of, i in zip(columns, steps, strict=True)
+        ]
+        self.register_buffer("by_kind", torch.cat(places), persistent=False)
+        self.register_buffer("place", torch.cat(columns).argsort(), persistent=False)
         shares = 1.0 / sizes.double().repeat_interleave(sizes)
         self.register_buffer("frequencies", shares.to(torch.float32))
 
@@ -139,17 +150,30 @@ class Categorical(Likelihood):
 
     # -- the mass ----------------------------------------------------------------------
 
+    def log_total(self, raw: Tensor) -> Tensor:
+        """Log-sum-exp of every column's logits, (n, D).
+
+        Columns of as many categories are taken together, their first categories side by
+        side, then the second: torch is slow at adding up neighbours by twos and threes.
+        """
+        kinds = raw.index_select(1, self.by_kind)
+        kinds = kinds.split([n * columns for n, columns in self._kinds], dim=1)
+        totals = []
+        for part, shape in zip(kinds, self._kinds, strict=True):
+            logits = part.unflatten(1, shape)
+            largest = logits.detach().amax(dim=1)
+            total = (logits - largest[:, None]).exp_().sum(dim=1)
+            totals.append(total.log() + largest)
+        if len(totals) == 1:
+            return totals[0]
+        return torch.cat(totals, dim=1).index_select(1, self.place)
+
     def log_p(self, raw: Tensor) -> Tensor:
         """Log-softmax of every column's logits, (n, n_outputs)."""
-        n, owner = len(raw), self.owner.expand(len(raw), -1)
-        low = raw.new_full((n, self.n_features), -torch.inf)
-        largest = low.scatter_reduce(1, owner, raw.detach(), "amax")
-        above = raw - largest.gather(1, owner)
-        total = torch.zeros_like(low).scatter_add(1, owner, above.exp())
-        return above - total.log().gather(1, owner)
+        return raw - self.log_total(raw).index_select(1, self.owner)
 
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        nats = -self.log_p(raw).gather(1, self._at(target))
+        nats = self.log_total(raw) - raw.gather(1, self._at(target))
         return (nats if mask is None else nats * mask).sum(dim=1)
 
     def loss_and_grad(

@@ -6,6 +6,7 @@ The encoder sees logarithms of normalised counts, ``ln(1 + x / size * usual size
 which zeros stay zeros.
 """
 
+import math
 from abc import abstractmethod
 from functools import cached_property
 from typing import NamedTuple
@@ -175,6 +176,29 @@ class Nonzeros:
         """Sums over the entries of every row, (n,)."""
         rows = torch.div(self._at, self.shape[1], rounding_mode="floor")
         return entries.new_zeros(self.shape[0]).index_add_(0, rows, entries)
+
+    def log_choices(self, r: Tensor | None = None) -> Tensor:
+        """``ln(x!)`` of the entries, (m,), float64, less ``ln G(x + r) - ln G(r)``.
+
+        For r (D,), in float64; None leaves that away. Most counts are small, and are
+        looked up in a table of every column's.
+        """
+        x = self.values.double()
+        steps = torch.arange(SMALL_COUNT, dtype=x.dtype, device=x.device)
+        logs = (steps + 1.0).log()
+        if r is not None:
+            logs = logs - (r[:, None] + steps).log()
+        at = self.values.clamp(max=SMALL_COUNT).long().sub_(1)
+        if r is not None:
+            at.add_(self.columns, alpha=SMALL_COUNT)
+        nats = logs.cumsum(dim=-1).flatten().index_select(0, at)
+        beyond = (x > SMALL_COUNT).nonzero().flatten()
+        upper, last = x.index_select(0, beyond), float(SMALL_COUNT)
+        more = torch.lgamma(upper + 1.0) - math.lgamma(last + 1.0)
+        if r is not None:
+            own = r.index_select(0, self.columns.index_select(0, beyond))
+            more += torch.lgamma(own + last) - torch.lgamma(own + upper)
+        return nats.index_add_(0, beyond, more)
 
     @cached_property
     def rising(self) -> "RisingFactorials":

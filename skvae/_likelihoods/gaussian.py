@@ -60,7 +60,6 @@ class Gaussian(Likelihood):
     name = "gaussian"
     has_linear_model = True
     loss_exponent = 2
-    decodes_points = False
     baseline = "probabilistic PCA"
     mean_is_affine = True
     running_noise: Tensor

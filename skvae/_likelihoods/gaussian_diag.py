@@ -36,7 +36,6 @@ class GaussianDiag(Standardised):
     """
 
     name = "gaussian_diag"
-    decodes_points = False
     variance: Tensor
 
     def __init__(self, n_features: int) -> None:

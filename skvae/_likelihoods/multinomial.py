@@ -35,7 +35,7 @@ class Multinomial(Counts):
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)
         total = (target if mask is None else target * mask).sum(dim=1)
-        of_counts = counts.per_row(torch.lgamma(counts.values.double() + 1.0))
+        of_counts = counts.per_row(counts.log_choices())
         constant = of_counts - torch.lgamma(total.double() + 1.0)
         return constant.to(target.dtype)
 

@@ -90,17 +90,17 @@ class NegativeBinomial(Counts):
     def _elementwise(self, raw: Tensor, target: Tensor) -> Tensor:
         """``-ln p`` of every element, but for the log-gammas."""
         log_r = self.log_r.to(target)
-        t = raw - log_r
-        return log_r.exp() * F.softplus(t) + target * F.softplus(-t)
+        r, t = log_r.exp(), raw - log_r
+        # softplus(t) is softplus(-|t|) and t where that is above 0: of the two in -ln p
+        # one is computed.
+        nats = (target + r).mul_(F.softplus(t.abs().neg_()))
+        nats.addcmul_(t.clamp(min=0.0), r)
+        return nats.addcmul_(t.clamp(max=0.0), target, value=-1.0)
 
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)
-        return counts.per_row(self._log_choices(counts).to(target.dtype))
-
-    def _log_choices(self, counts: Nonzeros) -> Tensor:
-        """``ln G(r) - ln G(x + r) + ln(x!)`` of counts, in float64: it cancels."""
-        x, r = counts.values.double(), counts.of(self.log_r).double().exp()
-        return torch.lgamma(r) - torch.lgamma(x + r) + torch.lgamma(x + 1.0)
+        choices = counts.log_choices(self.log_r.double().exp())
+        return counts.per_row(choices.to(target.dtype))
 
     @torch.no_grad()
     def loss_and_grad(
@@ -124,7 +124,7 @@ class NegativeBinomial(Counts):
     def _choices_and_grad(
         self, counts: Nonzeros, others: Tensor, n_observed: int | Tensor
     ) -> Tensor:
-        """Sum of :meth:`_log_choices`; writes the gradient by ``theta``.
+        """Sum of :meth:`nll_constant`; writes the gradient by ``theta``.
 
         ``others`` (D,) is what the rest of the sum has for a derivative by ``ln r``.
         """

@@ -26,7 +26,7 @@ class Poisson(Counts):
 
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)
-        return counts.per_row(torch.lgamma(counts.values + 1.0))
+        return counts.per_row(counts.log_choices().to(target.dtype))
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None

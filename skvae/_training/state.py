@@ -68,7 +68,7 @@ class FittedState(nn.Module):
     host : HostState
         ``code_scale`` (latent_dim,), in units of X per unit of code; the split, which
         the next fit holds out again; the seeds; ``n_pairs`` of the cubature, 0 for what
-        it has by itself; whether training left the linear model,
+        it has by itself, and their ``design``; whether training left the linear model,
         so that it explains what the network does not.
     record : Record
     codes : Codes or None
@@ -92,6 +92,7 @@ class FittedState(nn.Module):
         self.split = None
         self.set_seeds(0, 0)
         self.host.hold("n_pairs", 0)
+        self.host.hold("design", 0)
         self.record = Record()
         self.codes: Codes | None = None
         self.explained: Explained | None = None
@@ -141,7 +142,8 @@ class FittedState(nn.Module):
         assert isinstance(network, VAE)
         weight = self.record.background_weight
         n_pairs = int(self.host.number("n_pairs")) or None
-        return Density(network, self.likelihood, self.background, weight, n_pairs)
+        points = n_pairs, int(self.host.number("design"))
+        return Density(network, self.likelihood, self.background, weight, *points)
 
     def without_code(self) -> Callable[[Minibatch], Tensor]:
         """What measures ln p of rows, nats, in the best model with no code."""

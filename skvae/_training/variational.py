@@ -7,14 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from .._data.dataset import TableDataset
-from .._evaluation.bounds import MAX_PAIRS
 from .._evaluation.calibration import (
     CALIBRATION_ROWS,
-    FEWEST_PAIRS,
     calibrate,
+    exact_pairs,
     gain_of_network,
     look_at_codes,
-    pairs_needed,
+    points_needed,
     some,
 )
 from .._evaluation.explained_variance import Spread
@@ -163,11 +162,11 @@ class Variational:
         if held_out is not None:
             state.codes = look_at_codes(network, likelihood, rows)
         state.code_scale = gain_of_network(network, likelihood, rows)
-        if likelihood.decodes_points:
-            n_pairs = max(FEWEST_PAIRS[0], min(network.latent_dim, MAX_PAIRS))
-            if held_out is not None:
-                n_pairs = pairs_needed(network, likelihood, held_out)
-            state.host.hold("n_pairs", n_pairs)
+        n_pairs, design = exact_pairs(network.latent_dim), 0
+        if held_out is not None:
+            n_pairs, design = points_needed(network, likelihood, held_out)
+        state.host.hold("n_pairs", n_pairs)
+        state.host.hold("design", design)
 
     def pca_spread(
         self, state: FittedState, pca_init: LinearModel | None
