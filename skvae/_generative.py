@@ -16,7 +16,7 @@ from ._inference import documented_rows
 from ._kernels.surroundings import public
 from ._nn.autoencoder import VAE
 from ._utils.seeds import entropy_of, private_generator
-from ._utils.validation import checked_finite, checked_n_samples
+from ._utils.validation import Overflowed, checked_finite, checked_n_samples
 
 
 class Generative(BaseAutoencoder):
@@ -143,8 +143,8 @@ class Generative(BaseAutoencoder):
         deterministic. A fit takes the fewest (at most twice as many as units, or 128)
         that keep the mean of some held-out rows within 0.15 nats of many points, and
         the rows within 0.5 in the root mean square; of tables wider than 500 columns,
-        in proportion. It is computed in float32, whatever X is in, so that its
-        rounding is some ten millionths of the nats that a row has.
+        in proportion. It is computed in float32, whatever X is in, unless that
+        overflows; rounding is some ten millionths of the nats that a row has.
 
         Where fitting began at a linear model and left it, the density is a mixture of
         the network, at ``1 - background_weight``, and of that model, the background: an
@@ -268,7 +268,12 @@ class Generative(BaseAutoencoder):
     def _evaluate_rows(self, rows: Rows) -> Evaluation:
         """The same of validated rows."""
         density = self._fitted.state.density()
-        columns = self._over_chunks(rows, density.evaluate(), torch.float32)
+        try:
+            columns = self._over_chunks(rows, density.evaluate(), torch.float32)
+        except Overflowed:
+            if rows.dtype == np.float32:
+                raise
+            columns = self._over_chunks(rows, density.evaluate())
         return density.evaluation(columns)
 
     @public

@@ -98,7 +98,7 @@ LONGER = {"max_epochs": 120, "n_iter_no_change": 60, "lr": 8e-3}
         ({"max_epochs": 2, "lr": 1e-4}, LONGER),
         ({**LONGER, "kld_weight": 50.0}, {"kld_weight": 1.0 / 9.0}),
         ({**LONGER, "beta": 200.0}, {"beta": 1.0}),
-        ({"lr": 1.0}, LONGER),
+        ({"lr": 30.0}, LONGER),
     ],
 )
 def test_following_the_advice_makes_codes_speak(name, params, cure):
@@ -192,7 +192,7 @@ def test_what_a_fit_could_have_done_is_noted(params, held_out, start):
     ],
 )
 def test_what_competed_as_epoch_0_is_named(name, start, capsys):
-    told(name, {"lr": 1.0, "verbose": 1})
+    told(name, {"lr": 30.0, "verbose": 1})
     line = capsys.readouterr().out.splitlines()[-1]
     assert line == f"{start} was kept: no epoch was better on the held-out rows"
 

@@ -110,7 +110,7 @@ def test_it_is_searched(digits):
 
 def test_the_leaf_s_gradient_is_autograd_s_of_the_whole(digits, monkeypatch):
     """The derived engine takes it, and trains as autograd does."""
-    params = {"hidden_dims": (16,), "max_epochs": 15, "lr": 0.01, "random_state": 0}
+    params = {"hidden_dims": (16,), "max_epochs": 2, "lr": 0.01, "random_state": 0}
     derived = LaplaceVAE(3, **params).fit(digits[:200])
     monkeypatch.setenv("SKVAE_ENGINE", "autograd")
     plain = LaplaceVAE(3, **params).fit(digits[:200])

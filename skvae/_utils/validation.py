@@ -58,20 +58,24 @@ def canonical(X):
     return copied
 
 
+class Overflowed(ValueError):
+    """Finite rows gave something that is not."""
+
+
 def checked_finite(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """What was computed from finite X of a dtype, checked to be finite itself.
 
     Raises
     ------
-    ValueError
-        If it overflowed.
+    Overflowed
+        If it is not.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         # The sum is finite in nearly every case, and costs no memory.
         if np.isfinite(values.sum()) or np.isfinite(values).all():
             return values
     advice = "pass X as float64" if dtype == np.float32 else "clip or drop such rows"
-    raise ValueError(
+    raise Overflowed(
         f"X has values so large that {dtype} overflows on the way; {advice}, or put a "
         "sklearn.preprocessing.StandardScaler in front."
     )
