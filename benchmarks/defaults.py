@@ -245,12 +245,18 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="TABLE", help="some of the tables")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--latent-dim", type=int, help="other than the default")
+    parser.add_argument(
+        "--epochs", type=int, help="other than the default, and patient"
+    )
     args = parser.parse_args()
     names = args.only or [*SHIPPED, *(FILES if args.data else ())]
     unknown = set(names) - {*SHIPPED, *FILES}
     if unknown:
         parser.error(f"unknown tables: {', '.join(sorted(unknown))}")
     params = {} if args.latent_dim is None else {"latent_dim": args.latent_dim}
+    if args.epochs is not None:
+        patience = max(1, args.epochs // 10)
+        params |= {"max_epochs": args.epochs, "n_iter_no_change": patience}
     # The first fit of a process also pays for what torch imports lazily.
     VAETransformer(2, max_epochs=1).fit(np.random.RandomState(0).randn(20, 3))
     print(HEADER)
