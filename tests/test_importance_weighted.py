@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from _kinds import NAMES, rows_for
 from _make import gaussian, minibatch
 from sklearn.decomposition import PCA
 from torch.distributions import MultivariateNormal, Normal
@@ -308,6 +309,21 @@ def test_counts_with_sizes_and_conditions(digits, quick):
         for given in (batch, 1 - batch)
     )
     assert other + 5.0 < own < 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_likelihood_is_trained_by_it(name):
+    """To about what one draw comes to, and well beyond one epoch."""
+    X, others = rows_for(name, n=400), rows_for(name, n=200, seed=1)
+    params = {"hidden_dims": (16,), "lr": 0.01, "linear_path": None, "random_state": 0}
+
+    def found(**more):
+        vae = VAETransformer(2, likelihood=name, **params, **more).fit(X)
+        return vae.log_likelihood(others, 200).mean()
+
+    weighted = found(n_importance_samples=5, max_epochs=30)
+    assert weighted > found(n_importance_samples=5, max_epochs=1) + 0.1
+    assert weighted > found(max_epochs=30) - 0.5
 
 
 def test_training_goes_on_with_another_number_of_draws(small, quick):
