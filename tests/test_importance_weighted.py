@@ -312,6 +312,7 @@ def test_counts_with_sizes_and_conditions(digits, quick):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_every_likelihood_is_trained_by_it(name):
     """To about what one draw comes to, and well beyond one epoch."""
     X, others = rows_for(name, n=400), rows_for(name, n=200, seed=1)
