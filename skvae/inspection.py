@@ -34,7 +34,7 @@ from ._linear.baseline import cross_fitted_likelihood
 from ._linear.spectrum import Spectrum, noise_grid, spectrum, weight_of_noise
 from ._utils.device import inference_dtype
 from ._utils.validation import canonical, float_dtypes, from_torch
-from .metrics import _vae
+from .metrics import _vae, documented_given
 
 __all__ = ["Diagnosis", "diagnose", "suggest_kld_weights"]
 
@@ -161,7 +161,8 @@ def _factor_spectrum(likelihood: Standardised, X, n_values: int) -> Spectrum:
 
 
 @public
-def diagnose(estimator, X) -> Diagnosis:
+@documented_given
+def diagnose(estimator, X, *, conditions=None, size_factor=None) -> Diagnosis:
     """Judge a fitted model by what it does with rows, and say what to change.
 
     The verdict is the first of these that holds:
@@ -194,6 +195,7 @@ def diagnose(estimator, X) -> Diagnosis:
     X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
         Rows, at least two, as the estimator takes them; held out, if there are any.
         Everything is measured in the units of what reaches the ``VAETransformer``.
+    %(given)s
 
     Returns
     -------
@@ -215,11 +217,13 @@ def diagnose(estimator, X) -> Diagnosis:
     """
     estimator, X = _vae(estimator, X)
     check_is_fitted(estimator)
-    rows = estimator._rows(X, min_rows=2)
+    rows = estimator._rows(X, conditions, size_factor, min_rows=2)
     n_features = rows.shape[1]
     found = _measured(estimator, rows)
     likelihood = estimator._fitted.state.likelihood
-    theory = likelihood.theory(rows.X, found["latent_dim"], found["kld_weight"])
+    theory = likelihood.theory(
+        rows.X, found["latent_dim"], found["kld_weight"], rows.covariates.conditions
+    )
     row_elbo, linear = found.pop("row_elbo"), _linear_likelihood(estimator, rows)
     gain = row_elbo - linear
     measured = Measured(
@@ -260,8 +264,9 @@ def _linear_likelihood(estimator, rows) -> np.ndarray:
         return estimator._over_chunks(rows, state.without_code())
     if state.linear_model is not None:
         units = state.likelihood.input_affine()
-        return state.linear_model.log_likelihood(rows.X, units)
-    if state.likelihood.has_own_scales:
+        given = rows.covariates.conditions
+        return state.linear_model.log_likelihood(rows.X, units, given)
+    if state.likelihood.has_own_scales or rows.covariates.conditions is not None:
         return np.full(rows.shape[0], np.nan)
     found = cross_fitted_likelihood(rows.X, estimator.module_.latent_dim)
     return np.full(rows.shape[0], np.nan) if found is None else found

@@ -21,6 +21,7 @@ from ._evaluation.sparsity import NEAR_ZERO, near_zero_share
 from ._evaluation.verdicts import ACTIVE_VARIANCE
 from ._kernels.surroundings import public
 from ._linear.ppca import corrected_ppca, ppca_log_likelihood
+from ._utils.docs import filled
 from ._utils.validation import canonical, checked_n_samples, from_torch
 from .vae import VAETransformer
 
@@ -35,6 +36,19 @@ __all__ = [
     "rate",
     "reconstruction_scorer",
 ]
+
+
+#: Fills ``%(given)s`` into the docstring of what measures rows.
+documented_given = filled(
+    {
+        "given": """
+conditions : array-like or frame of shape (n_samples, n_conditions), optional
+    Of the rows, if the model was fitted with some.
+size_factor : array-like of shape (n_samples,), optional
+    Of the rows, if the model was fitted with those of its own.
+"""
+    }
+)
 
 
 def _final(estimator, X):
@@ -91,7 +105,8 @@ def _refuse_mix(estimator: VAETransformer) -> None:
     )
 
 
-def elbo_scorer(estimator, X, y=None) -> float:
+@documented_given
+def elbo_scorer(estimator, X, y=None, *, conditions=None, size_factor=None) -> float:
     """Mean held-out evidence lower bound, in nats per row.
 
     The score to choose ``kld_weight``, ``latent_dim`` and architectures by: the decoder
@@ -102,6 +117,7 @@ def elbo_scorer(estimator, X, y=None) -> float:
     estimator : VAETransformer, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
     y : Ignored
+    %(given)s
 
     Returns
     -------
@@ -117,10 +133,13 @@ def elbo_scorer(estimator, X, y=None) -> float:
     """
     estimator, X = _vae(estimator, X)
     _refuse_mix(estimator)
-    return estimator.score(X)
+    return estimator.score(X, conditions=conditions, size_factor=size_factor)
 
 
-def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
+@documented_given
+def log_likelihood_scorer(
+    estimator, X, y=None, *, n_samples=64, conditions=None, size_factor=None
+) -> float:
     """Mean importance-weighted bound of the log-likelihood, in nats per row.
 
     That of ``VAETransformer.log_likelihood``, which gives it row by row. Tighter than
@@ -135,6 +154,7 @@ def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
     y : Ignored
     n_samples : int, default=64
         Importance samples per row.
+    %(given)s
 
     Returns
     -------
@@ -144,7 +164,8 @@ def log_likelihood_scorer(estimator, X, y=None, *, n_samples=64) -> float:
     n_samples = checked_n_samples(n_samples)
     estimator, X = _vae(estimator, X)
     _refuse_mix(estimator)
-    return float(estimator.log_likelihood(X, n_samples).mean())
+    given = {"conditions": conditions, "size_factor": size_factor}
+    return float(estimator.log_likelihood(X, n_samples, **given).mean())
 
 
 @public
@@ -195,7 +216,10 @@ def pca_scorer(estimator, X, y=None) -> float:
     return float(density.mean())
 
 
-def reconstruction_scorer(estimator, X, y=None) -> float:
+@documented_given
+def reconstruction_scorer(
+    estimator, X, y=None, *, conditions=None, size_factor=None
+) -> float:
     """Minus the mean squared error of the reconstruction from posterior means.
 
     Blind to the KL term, so the smallest ``kld_weight`` and the largest ``latent_dim``
@@ -206,6 +230,7 @@ def reconstruction_scorer(estimator, X, y=None) -> float:
     estimator : VAETransformer, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
     y : Ignored
+    %(given)s
 
     Returns
     -------
@@ -213,16 +238,19 @@ def reconstruction_scorer(estimator, X, y=None) -> float:
         Squared units of X, mean over elements, negative.
     """
     estimator, X = _autoencoder(estimator, X)
-    return -float(estimator.reconstruction_error(X).mean())
+    given = {"conditions": conditions, "size_factor": size_factor}
+    return -float(estimator.reconstruction_error(X, **given).mean())
 
 
-def rate(estimator, X) -> np.ndarray:
+@documented_given
+def rate(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
     """KL of every row's posterior from the prior.
 
     Parameters
     ----------
     estimator : VAETransformer, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
+    %(given)s
 
     Returns
     -------
@@ -231,10 +259,11 @@ def rate(estimator, X) -> np.ndarray:
         between the network and that (see ``VAETransformer.score_samples``).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._evaluate(X).rate
+    return estimator._evaluate(X, conditions, size_factor).rate
 
 
-def distortion(estimator, X) -> np.ndarray:
+@documented_given
+def distortion(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
     """Minus the expected log-likelihood of every row given its code.
 
     ``-E_q ln p(x | z)`` under the calibrated decoder.
@@ -243,6 +272,7 @@ def distortion(estimator, X) -> np.ndarray:
     ----------
     estimator : VAETransformer, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
+    %(given)s
 
     Returns
     -------
@@ -250,16 +280,18 @@ def distortion(estimator, X) -> np.ndarray:
         Nats per row.
     """
     estimator, X = _vae(estimator, X)
-    return estimator._evaluate(X).distortion
+    return estimator._evaluate(X, conditions, size_factor).distortion
 
 
-def kl_per_unit(estimator, X) -> np.ndarray:
+@documented_given
+def kl_per_unit(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
     """Mean KL of every latent unit's posterior from the prior.
 
     Parameters
     ----------
     estimator : VAETransformer, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
+    %(given)s
 
     Returns
     -------
@@ -269,10 +301,13 @@ def kl_per_unit(estimator, X) -> np.ndarray:
         nats for most rows).
     """
     estimator, X = _vae(estimator, X)
-    return estimator._evaluate(X).kl.mean(axis=0)
+    return estimator._evaluate(X, conditions, size_factor).kl.mean(axis=0)
 
 
-def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
+@documented_given
+def active_units(
+    estimator, X, *, threshold=ACTIVE_VARIANCE, conditions=None, size_factor=None
+) -> int:
     """Number of latent units that carry information about the rows.
 
     A unit is active if the variance over rows of its posterior mean, in units of the
@@ -283,16 +318,21 @@ def active_units(estimator, X, *, threshold=ACTIVE_VARIANCE) -> int:
     estimator : VAETransformer, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
     threshold : float, default=0.01
+    %(given)s
 
     Returns
     -------
     n_active : int
     """
     estimator, X = _vae(estimator, X)
-    return n_active(estimator._posterior_means(X), threshold)
+    given = {"conditions": conditions, "size_factor": size_factor}
+    return n_active(estimator._posterior_means(X, **given), threshold)
 
 
-def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:
+@documented_given
+def code_sparsity(
+    estimator, X, *, threshold=NEAR_ZERO, conditions=None, size_factor=None
+) -> float:
     """Share of zero or near-zero entries among the codes of X.
 
     Only a soft threshold brings codes to zero, other training seldom quite: an entry
@@ -303,6 +343,7 @@ def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:
     estimator : any autoencoder, or a Pipeline or search that ends in one
     X : array-like of shape (n_samples, n_features)
     threshold : float, default=0.01
+    %(given)s
 
     Returns
     -------
@@ -310,4 +351,6 @@ def code_sparsity(estimator, X, *, threshold=NEAR_ZERO) -> float:
         In [0, 1].
     """
     estimator, X = _autoencoder(estimator, X)
-    return near_zero_share(np.asarray(estimator.transform(X)), threshold)
+    given = {"conditions": conditions, "size_factor": size_factor}
+    codes = estimator.transform(X, **given)
+    return near_zero_share(np.asarray(codes), threshold)

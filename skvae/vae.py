@@ -402,8 +402,9 @@ class VAETransformer(Generative):
         if not is_collapsed(*state.codes, free, 0):
             return
         some = np.linspace(0, len(rows) - 1, min(len(rows), THEORY_ROWS))
-        X, weight = rows.X[some.round().astype(int)], float(self.kld_weight_)
-        first_weight = self._likelihood_.theory(X, 1, weight).first_weight
+        rows, weight = rows[some.round().astype(int)], float(self.kld_weight_)
+        given = rows.covariates.conditions
+        first_weight = self._likelihood_.theory(rows.X, 1, weight, given).first_weight
         training = self._training(first_weight)
         n_expected = int(self.kld_weight_ < first_weight)
         if first_weight > 0.0 and is_collapsed(*state.codes, free, n_expected):

@@ -556,3 +556,34 @@ def test_counts_are_compared_with_the_best_model_with_no_code(likelihood, rng):
     assert found.elbo > expected + 3.0
     again = pickle.loads(pickle.dumps(vae))
     assert diagnose(again, X).expected_elbo == found.expected_elbo
+
+
+def rows_of_two_batches(rng):
+    """Two factors, and a shift of every column in the second batch."""
+    codes, maps = rng.normal(size=(600, 2)), rng.normal(size=(2, 12))
+    batch = np.arange(600) % 2
+    X = codes @ maps + 8.0 * batch[:, None] * rng.normal(size=12)
+    return X + 0.3 * rng.normal(size=X.shape), batch[:, None].astype(str)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "gaussian_diag"])
+def test_a_diagnosis_leaves_out_what_conditions_explain(likelihood, rng):
+    X, batch = rows_of_two_batches(rng)
+    vae = VAETransformer(2, likelihood=likelihood, lr=1e-12, max_epochs=1)
+    vae.set_params(encode_conditions=True, random_state=0).fit(X, conditions=batch)
+    found = diagnose(vae, X, conditions=batch)
+    own = found.expected_elbo
+    assert own == pytest.approx(found.elbo, abs=0.1)
+    assert found.expected_rate == pytest.approx(found.rate, abs=0.1)
+    assert diagnose(vae, X, conditions=batch[::-1]).expected_elbo < own - 10.0
+    as_csr = diagnose(vae, sparse.csr_matrix(X), conditions=batch)
+    assert as_csr.expected_elbo == pytest.approx(own, rel=1e-6)
+    with pytest.raises(ValueError, match="fitted with conditions"):
+        diagnose(vae, X)
+
+
+def test_without_a_linear_path_nothing_is_said_of_linear_models_of_conditions(rng):
+    X, batch = rows_of_two_batches(rng)
+    vae = VAETransformer(5, likelihood="gaussian", linear_path=None, max_epochs=2)
+    found = diagnose(vae.fit(X, conditions=batch), X, conditions=batch)
+    assert np.isnan(found.expected_elbo)

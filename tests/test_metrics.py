@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from skvae import VAETransformer
 from skvae.metrics import (
     active_units,
+    code_sparsity,
     distortion,
     elbo_scorer,
     kl_per_unit,
@@ -193,3 +194,27 @@ def test_searches_without_a_model_are_clear_errors(digits, quick):
         elbo_scorer(grid, digits)
     with pytest.raises(TypeError, match="PCA is no autoencoder"):
         reconstruction_scorer(PCA(2).fit(digits), digits)
+
+
+def test_measures_take_what_is_known_of_rows(digits, quick):
+    X = np.round(16.0 * digits[:200])
+    batch, size = (np.arange(200) % 2).astype(str)[:, None], X.sum(axis=1)
+    given = {"conditions": batch, "size_factor": size}
+    vae = VAETransformer(**quick, likelihood="poisson").fit(X, **given)
+    evaluation = vae._evaluate(X, **given)
+    pipeline = make_pipeline("passthrough", vae)
+    for model in (vae, pipeline):
+        np.testing.assert_array_equal(rate(model, X, **given), evaluation.rate)
+        found = distortion(model, X, **given)
+        np.testing.assert_array_equal(found, evaluation.distortion)
+        assert kl_per_unit(model, X, **given).shape == (vae.latent_dim,)
+        assert elbo_scorer(model, X, **given) == evaluation.elbo.mean()
+        bound = log_likelihood_scorer(model, X, n_samples=32, **given)
+        assert evaluation.elbo.mean() < bound < 0.0
+        error = vae.reconstruction_error(X, **given).mean()
+        assert reconstruction_scorer(model, X, **given) == -error
+        assert 0 <= active_units(model, X, **given) <= vae.latent_dim
+        assert 0.0 <= code_sparsity(model, X, **given) < 1.0
+    for measure in (rate, elbo_scorer, log_likelihood_scorer, reconstruction_scorer):
+        with pytest.raises(ValueError, match="was fitted with"):
+            measure(vae, X)

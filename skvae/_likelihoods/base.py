@@ -332,8 +332,16 @@ class Likelihood(nn.Module, ABC):
         """:meth:`unit_weight` at the calibrated shared parameters, in units of X."""
         return 1.0 / self.n_features
 
-    def theory(self, X, n_units: int, weight: float) -> Theory:
+    def theory(
+        self,
+        X,
+        n_units: int,
+        weight: float,
+        conditions: np.ndarray | None = None,
+    ) -> Theory:
         """What a linear model of rows X does at a weight, in units of X.
+
+        Of what conditions (n, n_conditions) leave of them.
 
         By default no more than that no unit has anything to say where all rows are the
         same.

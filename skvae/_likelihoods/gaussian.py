@@ -195,8 +195,19 @@ class Gaussian(Likelihood):
     def calibrated_weight(self) -> float:
         return weight_of_noise(self.noise_in_units_of_X(), self.n_features)
 
-    def theory(self, X, n_units: int, weight: float) -> Theory:
-        eigenvalues = spectrum(X, n_units, np.random.RandomState(0)).eigenvalues
+    def theory(
+        self,
+        X,
+        n_units: int,
+        weight: float,
+        conditions: np.ndarray | None = None,
+    ) -> Theory:
+        generator = np.random.RandomState(0)
+        if conditions is None:
+            eigenvalues = spectrum(X, n_units, generator).eigenvalues
+        else:
+            left = Covariance(X, conditions=conditions)
+            eigenvalues = left.components(n_units, generator).eigenvalues
         noise = noise_of_weight(weight, self.n_features)
         return Theory(
             active_by_theory(eigenvalues, noise),

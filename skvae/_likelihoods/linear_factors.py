@@ -98,9 +98,8 @@ class LinearFactors(LinearModel):
         noise = torch.from_numpy(random_state.standard_normal((n, len(decode))))
         return z @ decode.T + noise * torch.from_numpy(np.sqrt(self.noise_variances))
 
-    def log_likelihood(self, X, units: Affine | None) -> np.ndarray:
+    def _log_likelihood(self, X, units: Affine) -> np.ndarray:
         """By its ELBO, which is tight where the noise is that of its optimum."""
-        assert units is not None
         assert units.mean is not None
         log_det = float(np.log(np.broadcast_to(units.scale, X.shape[1])).sum())
         found = []

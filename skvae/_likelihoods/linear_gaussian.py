@@ -128,8 +128,7 @@ class LinearGaussian(LinearModel):
         noise = torch.from_numpy(random_state.standard_normal((n, len(decode))))
         return z @ decode.T + noise * self.noise_variance**0.5
 
-    def log_likelihood(self, X, units: Affine | None) -> np.ndarray:
-        assert units is not None
+    def _log_likelihood(self, X, units: Affine) -> np.ndarray:
         assert units.mean is not None
         if self.number("total") <= 0.0:  # rows that are all the same have no density
             return np.full(X.shape[0], np.nan)

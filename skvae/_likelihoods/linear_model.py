@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
-from .._data.dataset import Minibatch
+from .._data.dataset import Minibatch, chunk_rows
 from .._linear.covariance import Regression
 from .._utils.host import HostState
 
@@ -89,6 +91,20 @@ class LinearModel(HostState):
         """Rows (n, D) in model units, with noise."""
         raise NotImplementedError
 
-    def log_likelihood(self, X, units: Affine | None) -> np.ndarray:
+    def log_likelihood(
+        self, X, units: Affine | None, conditions: np.ndarray | None = None
+    ) -> np.ndarray:
         """ln p of rows of X, (n,), in nats, at its maximum for the training rows."""
+        assert units is not None
+        if conditions is None:
+            return self._log_likelihood(X, units)
+        found = []
+        for part in gen_batches(X.shape[0], chunk_rows(X.shape[1])):
+            rows = X[part].toarray() if hasattr(X, "toarray") else X[part]
+            given = self.given(torch.from_numpy(conditions[part])).double().numpy()
+            found.append(self._log_likelihood(rows - given * units.scale, units))
+        return np.concatenate(found)
+
+    def _log_likelihood(self, X, units: Affine) -> np.ndarray:
+        """That of rows without conditions, or without what these explain."""
         raise NotImplementedError

@@ -106,11 +106,14 @@ class Standardised(Likelihood):
         _, scales = self._units(raw)
         return scales.square()
 
-    def factors(self, X, n_units: int) -> FactorAnalysis:
+    def factors(
+        self, X, n_units: int, conditions: np.ndarray | None = None
+    ) -> FactorAnalysis:
         """Factor analysis of rows of X, of as many as it should look at."""
         index = bounded_index(X, np.arange(X.shape[0]), n_units)
-        generator = np.random.RandomState(0)
-        return self._factors(Covariance(X[index]), n_units, generator)
+        given = None if conditions is None else conditions[index]
+        covariance = Covariance(X[index], conditions=given)
+        return self._factors(covariance, n_units, np.random.RandomState(0))
 
     def _factors(
         self,
@@ -149,9 +152,15 @@ class Standardised(Likelihood):
     def _noise(self) -> np.ndarray:
         """Noise variances (D,), in squared model units."""
 
-    def theory(self, X, n_units: int, weight: float) -> Theory:
+    def theory(
+        self,
+        X,
+        n_units: int,
+        weight: float,
+        conditions: np.ndarray | None = None,
+    ) -> Theory:
         """Factor analysis: a unit is active where its eigenvalue exceeds beta."""
-        values = self.factors(X, n_units).values
+        values = self.factors(X, n_units, conditions).values
         beta = weight * self.n_features
         return Theory(
             active_by_theory(values, beta),
