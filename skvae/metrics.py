@@ -22,6 +22,7 @@ from ._evaluation.verdicts import ACTIVE_VARIANCE
 from ._kernels.surroundings import public
 from ._linear.ppca import corrected_ppca, ppca_log_likelihood
 from ._utils.docs import filled
+from ._utils.routing import requests
 from ._utils.validation import canonical, checked_n_samples, from_torch
 from .vae import VAETransformer
 
@@ -105,6 +106,7 @@ def _refuse_mix(estimator: VAETransformer) -> None:
     )
 
 
+@requests("conditions", "size_factor")
 @documented_given
 def elbo_scorer(estimator, X, y=None, *, conditions=None, size_factor=None) -> float:
     """Mean held-out evidence lower bound, in nats per row.
@@ -136,6 +138,7 @@ def elbo_scorer(estimator, X, y=None, *, conditions=None, size_factor=None) -> f
     return estimator.score(X, conditions=conditions, size_factor=size_factor)
 
 
+@requests("conditions", "size_factor")
 @documented_given
 def log_likelihood_scorer(
     estimator, X, y=None, *, n_samples=64, conditions=None, size_factor=None
@@ -216,6 +219,7 @@ def pca_scorer(estimator, X, y=None) -> float:
     return float(density.mean())
 
 
+@requests("conditions", "size_factor")
 @documented_given
 def reconstruction_scorer(
     estimator, X, y=None, *, conditions=None, size_factor=None

@@ -9,7 +9,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from skvae import VAETransformer
 from skvae._utils import routing
+from skvae.metrics import elbo_scorer, log_likelihood_scorer, reconstruction_scorer
 
 X, LETTERS = np.arange(12.0).reshape(6, 2), list("ababab")
 
@@ -110,3 +112,25 @@ def test_searches_pass_conditions_on_where_they_are_requested():
     assert list(search.best_estimator_.fitted_) == LETTERS
     routing.call(search, "transform", X, LETTERS)
     assert search.best_estimator_.asked_ == [(X, LETTERS)]
+
+
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
+@pytest.mark.parametrize(
+    "scorer", [elbo_scorer, log_likelihood_scorer, reconstruction_scorer]
+)
+def test_scorers_get_what_is_known_of_the_rows_they_score(scorer, rng):
+    """In a search over a pipeline, whose own score would not take it."""
+    batch = np.tile(["a", "b", "c"], 40)
+    counts = rng.poisson(3.0, size=(120, 6)) * np.where(batch == "a", 1, 4)[:, None]
+    vae = VAETransformer(2, likelihood="poisson", size_factor=None, max_epochs=2)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = make_pipeline("passthrough", vae.set_fit_request(conditions=True))
+        options = {"cv": 2, "scoring": scorer, "error_score": "raise"}
+        search = GridSearchCV(model, {"vaetransformer__beta": [1.0]}, **options)
+        search.fit(counts, conditions=batch)
+        assert np.isfinite(search.best_score_)
+        plain = GridSearchCV(model, {"vaetransformer__beta": [1.0]}, **options)
+        assert np.isfinite(plain.fit(counts).best_score_)
+    with pytest.raises(ValueError, match="fitted with conditions"):
+        scorer(search, counts)
+    assert np.isfinite(scorer(search, counts, conditions=batch))

@@ -4,11 +4,31 @@ Only where scikit-learn's metadata routing is switched on do pipelines and searc
 such things themselves; elsewhere a pipeline's last step is called behind the others.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sklearn import get_config
 from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRequest
 from sklearn.utils.validation import has_fit_parameter
+
+_T = TypeVar("_T", bound=Callable[..., Any])
+
+
+def requests(*names: str) -> Callable[[_T], _T]:
+    """A decorator of scorers that ask searches for these of the rows they score."""
+
+    def decorate(scorer: _T) -> _T:
+        def get_metadata_routing() -> MetadataRequest:
+            request = MetadataRequest(owner=scorer.__name__)
+            for name in names:
+                request.score.add_request(param=name, alias=True)
+            return request
+
+        scorer.get_metadata_routing = get_metadata_routing  # type: ignore[attr-defined]
+        return scorer
+
+    return decorate
 
 
 def is_search(model) -> bool:
