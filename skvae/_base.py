@@ -66,7 +66,9 @@ class BaseAutoencoder(CallbackParams, Coding):
         name : str
             A key of :data:`skvae.presets.PRESETS` that is this estimator's.
         **overrides
-            Parameters that replace the preset's.
+            Parameters that replace the preset's. With another ``likelihood`` than the
+            squared error, whose weight the preset has, ``kld_weight`` is "auto" if none
+            is given.
 
         Returns
         -------
@@ -79,7 +81,7 @@ class BaseAutoencoder(CallbackParams, Coding):
             If the preset is unknown or another estimator's, or if the estimator has no
             parameter of an override's name.
         """
-        params = preset_params(name, cls.__name__)
+        params = preset_params(name, cls.__name__, overrides.get("likelihood"))
         unknown = sorted(set(overrides) - set(cls._get_param_names()))
         if unknown:
             raise ValueError(

@@ -17,6 +17,7 @@ from ._kernels.surroundings import public
 from ._nn.autoencoder import VAE
 from ._utils.seeds import entropy_of, private_generator
 from ._utils.validation import Overflowed, checked_finite, checked_n_samples
+from ._utils.warn import warn_user
 
 
 class Generative(BaseAutoencoder):
@@ -184,7 +185,19 @@ class Generative(BaseAutoencoder):
             Mean of :meth:`score_samples`.
         """
         given = {"conditions": conditions, "size_factor": size_factor}
+        if self._is_of_another_kind:
+            warn_user(
+                f"likelihood={self.likelihood_!r} is of another kind than that of the "
+                "estimator that this was cloned from: one score is a density, and the "
+                "other a probability mass, which do not compare."
+            )
         return float(self.score_samples(X, **given).mean())
+
+    @property
+    def _is_of_another_kind(self) -> bool:
+        """Whether it was cloned from one of numbers and is of counts, or so."""
+        is_discrete = self._likelihood_.is_discrete
+        return is_discrete != getattr(self, "_cloned_is_discrete", is_discrete)
 
     @public
     @documented_rows

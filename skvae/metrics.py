@@ -94,9 +94,9 @@ def _vae(estimator, X) -> tuple[VAETransformer, object]:
 
 def _refuse_mix(estimator: VAETransformer) -> None:
     """Refuse a candidate of a search over densities and probabilities."""
-    is_discrete = estimator._likelihood_.is_discrete
-    if is_discrete == getattr(estimator, "_cloned_is_discrete", is_discrete):
+    if not estimator._is_of_another_kind:
         return
+    is_discrete = estimator._likelihood_.is_discrete
     kinds = ("a density", "a probability mass")
     raise ValueError(
         f"likelihood={estimator.likelihood_!r} is {kinds[is_discrete]}, and the "

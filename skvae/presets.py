@@ -85,8 +85,11 @@ SWEEP = {
 }
 
 
-def preset_params(name: str, estimator: str) -> dict:
+def preset_params(name: str, estimator: str, likelihood: str | None = None) -> dict:
     """A copy of the parameters of a preset of an estimator.
+
+    Weights are of the squared error; with another ``likelihood`` than that, they are
+    "auto".
 
     Raises
     ------
@@ -105,4 +108,7 @@ def preset_params(name: str, estimator: str) -> dict:
             f"{ESTIMATORS[name]}.from_preset({name!r}). {estimator} has "
             f"{', '.join(map(repr, own)) or 'none'}."
         )
-    return dict(PRESETS[name])
+    params = dict(PRESETS[name])
+    if "kld_weight" in params and likelihood not in (None, "auto", "gaussian"):
+        params["kld_weight"] = "auto"
+    return params

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from _kinds import rows_for
+from sklearn.base import clone
 
 from skvae import VAETransformer
 
@@ -68,3 +69,14 @@ def test_bad_numbers_of_samples(X, mixture, n_samples):
     ):
         with pytest.raises((ValueError, TypeError), match="n_samples"):
             draw()
+
+
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
+def test_a_score_of_another_kind_than_the_estimator_that_was_cloned_warns(rng):
+    """As the candidates of a search that has no scorer of ours are."""
+    counts = rng.poisson(3.0, size=(60, 4))
+    base = VAETransformer(2, max_epochs=1, hidden_dims=(4,))
+    candidate = clone(base).set_params(likelihood="poisson").fit(counts)
+    with pytest.warns(UserWarning, match="do not compare"):
+        score = candidate.score(counts)
+    assert clone(candidate).fit(counts).score(counts) == pytest.approx(score, abs=5.0)

@@ -67,7 +67,7 @@ def test_sweep_is_a_param_grid():
             "AETransformer",
             "beta",
             {},
-            r"VAETransformer.from_preset\('beta'\).*'vanilla'",
+            r"skvae.VAETransformer.from_preset\('beta'\).*'vanilla'",
         ),
         ("AETransformer", "vanilla", {"free_bits": 1}, "no parameter 'free_bits'"),
     ],
@@ -75,3 +75,13 @@ def test_sweep_is_a_param_grid():
 def test_bad_presets_are_clear_errors(kind, name, overrides, message):
     with pytest.raises(ValueError, match=message):
         getattr(skvae, kind).from_preset(name, **overrides)
+
+
+def test_weights_of_presets_are_of_the_squared_error():
+    make = skvae.VAETransformer.from_preset
+    assert make("standard").kld_weight == 1e-5
+    assert make("standard", likelihood="gaussian").kld_weight == 1e-5
+    assert make("standard", likelihood="poisson").kld_weight == "auto"
+    assert make("standard", likelihood="poisson", kld_weight=0.1).kld_weight == 0.1
+    make_plain = skvae.AETransformer.from_preset
+    assert "kld_weight" not in make_plain("vanilla").get_params()

@@ -123,7 +123,9 @@ def _scales(args) -> bool:
 
 def _params(args) -> dict:
     """Parameters of the estimator that the flags set."""
-    params = {} if args.preset is None else _preset(args.preset)
+    params = {}
+    if args.preset is not None:
+        params = preset_params(args.preset, ESTIMATORS[args.preset], args.likelihood)
     params |= {
         "device": args.device,
         "precision": args.precision,
@@ -136,10 +138,6 @@ def _params(args) -> dict:
     if args.likelihood is not None:
         params["likelihood"] = args.likelihood
     return params
-
-
-def _preset(name: str) -> dict:
-    return preset_params(name, ESTIMATORS[name])
 
 
 def _estimator(args):
@@ -230,9 +228,11 @@ def _search(args) -> None:
 
 def _print_winner(grid, rows: list[dict], n_features: int) -> None:
     best = grid.best_params_
+    likelihood = grid.best_estimator_[-1].likelihood
+    own = "" if likelihood == "auto" else f", likelihood={likelihood!r}"
     print(
         f"winner: VAETransformer({best['vae__latent_dim']}, "
-        f"kld_weight={best['vae__kld_weight']:.2g})"
+        f"kld_weight={best['vae__kld_weight']:.2g}{own})"
     )
     _print_start(grid.best_estimator_[-1])
     beyond = edges(rows, n_features)
