@@ -67,7 +67,7 @@ def test_sweep_is_a_param_grid():
             "AETransformer",
             "beta",
             {},
-            r"skvae.VAETransformer.from_preset\('beta'\).*'vanilla'",
+            r"VAETransformer.from_preset\('beta'\).*'vanilla'",
         ),
         ("AETransformer", "vanilla", {"free_bits": 1}, "no parameter 'free_bits'"),
     ],
