@@ -18,6 +18,8 @@ from skvae._evaluation.calibration import (
     some,
 )
 from skvae._likelihoods.gaussian import NOISE_FLOOR
+from skvae._likelihoods.gaussian_diag import GaussianDiag
+from skvae._likelihoods.student_t import StudentT
 from skvae._nn.autoencoder import VAE
 
 
@@ -121,3 +123,35 @@ def test_points_are_within_the_stated_errors_or_exact():
 
 def test_as_many_pairs_as_units_are_exact():
     assert [exact_pairs(k) for k in (1, 4, 10, 64, 300)] == [4, 4, 10, 64, 64]
+
+
+@pytest.mark.parametrize("kind", [GaussianDiag, StudentT])
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+@pytest.mark.parametrize("n_rows", [12, 200])
+def test_few_rows_are_calibrated_on_draws_that_are_as_long_as_any(kind, k, n_rows):
+    """The score is then best at the noise that was found."""
+    rng = np.random.RandomState(k)
+    likelihood = kind(20)
+    module = VAE(20, k, linear_path=True).eval()
+    decode = torch.from_numpy(np.linalg.qr(rng.randn(20, k))[0]).float()
+    module.set_linear_path(0.1 * decode.T, 3.0 * decode)
+    module.set_posterior_variance(torch.zeros(k))
+    calibrate(module, likelihood, dataset(rng.randn(n_rows, 20), likelihood=likelihood))
+    batch = some(dataset(rng.randn(n_rows, 20), likelihood=likelihood), n_rows)
+    shared = likelihood.variance if kind is GaussianDiag else likelihood.log_scale
+
+    def cost(factor):
+        before = shared.clone()
+        if kind is GaussianDiag:
+            shared.mul_(factor)
+        else:
+            shared.add_(0.5 * np.log(factor))
+        with torch.no_grad():
+            posterior = module.encode(batch.inputs)
+            points = cubature(k).float()
+            expected = likelihood.expected_nll(module.decoder, points)
+            found = expected(posterior, batch).mean().item()
+        shared.copy_(before)
+        return found
+
+    assert cost(1.0) < min(cost(0.8), cost(1.25))

@@ -31,6 +31,8 @@ from .linear_model import Affine, LinearModel
 # Squared error over the variance of the rows: an untrained network, which draws codes
 # for nothing, has less than 2.
 DIVERGED = 4.0
+# How often every point of a cubature comes up among rows that take them in turns.
+TURNS = 8
 
 
 class Theory(NamedTuple):
@@ -468,3 +470,15 @@ def draws(posterior: Posterior, points: Tensor) -> Iterator[Tensor]:
     for point in points:
         for noise in (point, -point):
             yield torch.addcmul(posterior.mean, spread, noise)
+
+
+def in_turns(points: Tensor, n_rows: int) -> Tensor:
+    """Points (n_pairs, k) of all rows as (m, n_rows, k), m a row.
+
+    Over the rows every point comes up ``TURNS`` times or more, and nearly as often as
+    the others: one point alone is longer or shorter than draws are.
+    """
+    n_pairs = len(points)
+    n_each = min(n_pairs, -(-TURNS * n_pairs // n_rows))
+    turns = torch.arange(n_each * n_rows, device=points.device) % n_pairs
+    return points[turns.view(n_rows, n_each).T]

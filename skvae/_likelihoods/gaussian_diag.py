@@ -112,18 +112,19 @@ class GaussianDiag(Standardised):
         points: Tensor,
     ) -> None:
         """One factor for the variances that training left: few rows tell no more."""
-        target, few = batch.target, points[:1]
-        squares = [
-            (decoder(z, batch.covariates) - target).square_()
-            for z in draws(posterior, few)
-        ]
-        error = torch.stack(squares).mean(dim=0)
-        if batch.mask is not None:
-            error = error[batch.mask]
-            ratio = error / self.variance.expand_as(target)[batch.mask]
+        target, mask = batch.target, batch.mask
+        if points.dim() == 2 and mask is None:
+            root = self.variance.rsqrt()
+            expected = expected_squared_error(decoder, points, target.dtype, root)
+            ratio = in_float64(expected(posterior, batch)).mean() / self.n_features
         else:
-            ratio = error / self.variance
-        self.variance.mul_(ratio.mean()).clamp_(min=self.floor)
+            ratios = [
+                (decoder(z, batch.covariates) - target).square_().div_(self.variance)
+                for z in draws(posterior, points)
+            ]
+            each = torch.stack(ratios).mean(dim=0)
+            ratio = (each if mask is None else each[mask]).mean()
+        self.variance.mul_(ratio).clamp_(min=self.floor)
 
     def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
         """In closed form but for the embedding, as of one variance for all."""

@@ -25,7 +25,7 @@ from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
-from .base import draws
+from .base import draws, in_turns
 from .linear_factors import LinearFactors
 from .linear_model import LinearModel
 from .standardised import Standardised
@@ -173,12 +173,15 @@ class StudentT(Standardised):
     ) -> None:
         """One factor for the scales that training left: few rows tell no more.
 
-        At its maximum of likelihood ``(nu + 1) q / (c^2 + q)`` is 1 in the mean.
+        At its maximum of likelihood ``(nu + 1) q / (c^2 + q)`` is 1 in the mean. Rows
+        take points in turns, since q of all of them would take memory.
         """
+        if points.dim() == 2:
+            points = in_turns(points, len(batch))
         nu = self.log_dof.exp().to(batch.target)
         qs = [
             self._q(decoder(z, batch.covariates) - batch.target)
-            for z in draws(posterior, points[:1])
+            for z in draws(posterior, points)
         ]
         low, high = -3.0, 3.0
         for _ in range(HALVINGS):
