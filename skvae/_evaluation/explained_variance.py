@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
@@ -32,6 +33,7 @@ from .._data.dataset import TableDataset, rows_at_once
 from .._kernels.threads import threads_for
 from .._likelihoods.base import Likelihood
 from .._nn.autoencoder import VAE, Autoencoder, Decoder
+from .._nn.posterior import Posterior, draw_posterior
 from .._nn.readout import Readout
 from .._utils.device import in_float64
 from .bounds import EMBEDDED_ROWS, GAIN_STEP
@@ -42,6 +44,7 @@ from .verdicts import ACTIVE_VARIANCE
 DECODED_ROWS = 1024
 # Loadings, and variances, whose order is rounding: relative.
 ROUNDING = 1e-5
+_EXCHANGE_SEED = 19_810_101
 
 
 class Spread(NamedTuple):
@@ -137,29 +140,28 @@ def carried_by_units(
     """
     batch = some(rows, CALIBRATION_ROWS)
     with threads_for(network, len(batch)):
-        log_var: Tensor | None = None
         if isinstance(network, VAE):
-            code, log_var = network.encode(batch.inputs)
-        else:
+            posterior = network.encode(batch.inputs)
+        else:  # a code is a point
             code = network.code(batch.inputs)
-        spread = spread or _spread(code, log_var)
+            posterior = Posterior(code, torch.full_like(code, -torch.inf))
+        code = posterior.mean
+        spread = spread or _spread(*posterior)
         total = spread.means + spread.posteriors
         step = GAIN_STEP * np.sqrt(np.where(total > 0.0, total, 1.0))
         given = batch.covariates
         jacobian, gain = linearised(network, likelihood, code, step, given)
-        share = _common_share(network, likelihood, code, gain, given)
+        share = _common_share(network, likelihood, posterior, gain, given)
         share = np.square(gain) * share
     active = np.zeros(len(share), dtype=bool)
-    if log_var is not None:
+    if isinstance(network, VAE):
         active = spread.means > ACTIVE_VARIANCE
     variance = share * np.where(active, total, spread.means)
     return Carried(jacobian, variance, active)
 
 
-def _spread(code: Tensor, log_var: Tensor | None) -> Spread:
+def _spread(code: Tensor, log_var: Tensor) -> Spread:
     means = in_float64(code).var(dim=0, correction=0).cpu().numpy()
-    if log_var is None:
-        return Spread(means, np.zeros_like(means))
     return Spread(means, in_float64(log_var).exp().mean(dim=0).cpu().numpy())
 
 
@@ -194,24 +196,56 @@ def linearised(
 def _common_share(
     network: Autoencoder,
     likelihood: Likelihood,
-    code: Tensor,
+    posterior: Posterior,
     gain: np.ndarray,
     covariates: Covariates,
 ) -> float:
     """Variance of the reconstruction, as a share of ``g^2 v`` summed over units.
 
-    Over these codes, without the spread of their posteriors; 1 for a linear decoder
-    whose columns are orthogonal. ``gain`` (k,) is in units of X.
+    1 for a linear decoder whose columns are orthogonal. ``gain`` (k,) is in units of X.
+    Of posterior means where the mean is affine in the code: a linear decoder's share is
+    then exact. Of draws elsewhere, and half of what changes if rows exchange their
+    codes, but not their size and conditions: what these explain is no unit's.
     """
-    if likelihood.mean_is_affine:
-        u = network.decoder.embed(code, covariates)
+    spread = _spread(*posterior)
+    if likelihood.mean_is_affine and covariates.conditions is None:
+        u = network.decoder.embed(posterior.mean, covariates)
         lengths = Readout(network.decoder, u.dtype).squared_length(u - u.mean(dim=0))
         variance = in_float64(lengths).mean().item() * likelihood.scale**2
+        of_codes = spread.means
     else:
-        mean = likelihood.mean(network.decoder(code, covariates), covariates)
-        variance = in_float64(mean).var(dim=0, correction=0).sum().item()
-    carried = float(np.square(gain) @ _spread(code, None).means)
+        variance = _variance_by_exchange(network, likelihood, posterior, covariates)
+        of_codes = spread.means + spread.posteriors
+    carried = float(np.square(gain) @ of_codes)
     return variance / carried if carried > 0.0 else 1.0
+
+
+def _variance_by_exchange(
+    network: Autoencoder,
+    likelihood: Likelihood,
+    posterior: Posterior,
+    covariates: Covariates,
+) -> float:
+    """Variance of the reconstruction by codes alone, summed over features."""
+    generator = torch.Generator().manual_seed(_EXCHANGE_SEED)
+    means = posterior.mean
+    order = torch.randperm(len(means), generator=generator, device="cpu")
+    noise = torch.randn(
+        means.shape, generator=generator, dtype=torch.float32, device="cpu"
+    )
+    codes = draw_posterior(means, posterior.log_var, noise.to(means))
+    # Along a random cycle, so that every row has the code of another one.
+    others = torch.empty_like(codes)
+    others[order.to(codes.device)] = codes[order.roll(1).to(codes.device)]
+    total = 0.0
+    for part in gen_batches(len(codes), rows_at_once(likelihood.n_features)):
+        given = covariates.at(part)
+        own, other = (
+            likelihood.mean(network.decoder(z[part], given), given)
+            for z in (codes, others)
+        )
+        total += 0.5 * in_float64(own - other).square().sum().item()
+    return total / len(codes)
 
 
 def _changes_behind_readout(
