@@ -97,3 +97,29 @@ def test_its_size_and_numbers_are_its_state(model):
         model.expected_nll_and_kl(x), other.expected_nll_and_kl(x), strict=True
     ):
         assert torch.equal(one, same)
+
+
+@pytest.mark.parametrize("beta", [0.2, 5.0])
+def test_at_another_beta_the_noise_is_what_its_maps_leave(rng, beta):
+    """No other noise gives a better ELBO; the baseline stays factor analysis."""
+    X = rng.randn(3000, 2) @ rng.randn(2, 6) + rng.randn(3000, 6) * [1, 2, 1, 3, 1, 1]
+    likelihood = GaussianDiag(6)
+    likelihood.fit_inputs(X.mean(axis=0), X.var(axis=0), X)
+    factors = likelihood.factors(X, 3)
+    model = LinearFactors(factors, beta)
+    target = likelihood.encode_target(torch.from_numpy(X))
+    model.calibrate(target, 10**9)
+
+    def elbo(factor):
+        noise = model.noise_variances
+        model.hold("noise", noise * factor)
+        nll, kl = model.expected_nll_and_kl(target)
+        model.hold("noise", noise)
+        return -(nll.mean() + kl.sum(dim=1).mean()).item()
+
+    assert elbo(1.0) > max(elbo(0.9), elbo(1.1))
+    affine = likelihood.input_affine()
+    np.testing.assert_allclose(
+        model.log_likelihood(X, affine),
+        LinearFactors(factors).log_likelihood(X, affine),
+    )

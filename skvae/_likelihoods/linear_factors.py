@@ -28,10 +28,18 @@ class LinearFactors(LinearModel):
     factors : FactorAnalysis
         In model units.
     beta : float
+    floor : ndarray of shape (D,), optional
+        Least noise variances; 0 by default.
     """
 
-    def __init__(self, factors: FactorAnalysis, beta: float = 1.0) -> None:
+    def __init__(
+        self,
+        factors: FactorAnalysis,
+        beta: float = 1.0,
+        floor: np.ndarray | None = None,
+    ) -> None:
         super().__init__()
+        self.floor = np.zeros(len(factors.noise)) if floor is None else floor
         self.hold("eigenvalues", factors.values)
         self.hold("eigenvectors", factors.vectors)
         self.hold("noise_at_init", factors.noise)
@@ -46,6 +54,11 @@ class LinearFactors(LinearModel):
     @property
     def n_active(self) -> int:
         return int((self.array("eigenvalues") > self.number("beta")).sum())
+
+    @property
+    def factors(self) -> FactorAnalysis:
+        parts = self.array("eigenvalues"), self.array("eigenvectors")
+        return FactorAnalysis(*parts, self._init_noise)
 
     @property
     def noise_variances(self) -> np.ndarray:
@@ -75,21 +88,34 @@ class LinearFactors(LinearModel):
         return self.array("noise_at_init")
 
     def calibrate(self, target: Tensor, n_rows: int) -> None:
-        """By Akaike's final prediction error: the noise holds for other rows."""
-        grown = prediction_error(self.n_active, n_rows)
-        self.hold("noise", self._init_noise * grown)
+        """By Akaike's final prediction error: the noise holds for other rows.
+
+        At another ``beta`` than 1, whose maps leave more or less of the rows than the
+        noise of the factors, that is measured on these.
+        """
+        noise = self._init_noise
+        if self.number("beta") != 1.0:
+            _, squares, spread = self._errors(target)
+            noise = in_float64(squares.mean(dim=0) + spread).cpu().numpy()
+            noise = np.maximum(noise, self.floor)
+        self.hold("noise", noise * prediction_error(self.n_active, n_rows))
+
+    def _errors(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes (n, k), squared residuals (n, D), and what their spread adds (D,)."""
+        encode, log_var, decode = self.maps(target.dtype, target.device)
+        mean = target @ encode.T
+        residual = target - wide_linear(mean, decode)
+        return mean, residual.square_(), decode.square() @ log_var.exp()
 
     def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        encode, log_var, decode = self.maps(target.dtype, target.device)
+        _, log_var, _ = self.maps(target.dtype, target.device)
         noise = torch.as_tensor(
             self.noise_variances, dtype=target.dtype, device=target.device
         )
-        mean = target @ encode.T
-        residual = target - wide_linear(mean, decode)
-        error = (residual.square_() / noise).sum(dim=1)
-        spread = (log_var.exp() * (decode.square() / noise[:, None]).sum(dim=0)).sum()
+        mean, squares, spread = self._errors(target)
+        error = (squares / noise).sum(dim=1) + (spread / noise).sum()
         log_norm = float(np.log(2.0 * np.pi * self.noise_variances).sum())
-        nll = 0.5 * (in_float64(error + spread) + log_norm)
+        nll = 0.5 * (in_float64(error) + log_norm)
         return nll, in_float64(kl_to_standard_normal(mean, log_var))
 
     def sample(self, n: int, random_state: np.random.RandomState) -> Tensor:
@@ -99,13 +125,14 @@ class LinearFactors(LinearModel):
         return z @ decode.T + noise * torch.from_numpy(np.sqrt(self.noise_variances))
 
     def _log_likelihood(self, X, units: Affine) -> np.ndarray:
-        """By its ELBO, which is tight where the noise is that of its optimum."""
+        """Of the factor analysis: by the ELBO, which is tight at a beta of 1."""
         assert units.mean is not None
+        model = self if self.number("beta") == 1.0 else LinearFactors(self.factors)
         log_det = float(np.log(np.broadcast_to(units.scale, X.shape[1])).sum())
         found = []
         for part in gen_batches(X.shape[0], chunk_rows(X.shape[1])):
             rows = X[part].toarray() if hasattr(X, "toarray") else X[part]
             target = torch.from_numpy((rows - units.mean) / units.scale)
-            nll, kl = self.expected_nll_and_kl(target.double())
+            nll, kl = model.expected_nll_and_kl(target.double())
             found.append(-(nll + kl.sum(dim=1)).numpy() - log_det)
         return np.concatenate(found)

@@ -178,7 +178,8 @@ class Standardised(Likelihood):
     ) -> LinearFactors:
         if weight is not None:
             beta = max(weight * self.n_features, 1e-6)
-        return LinearFactors(self._factors(covariance, n_units, random_state), beta)
+        factors = self._factors(covariance, n_units, random_state)
+        return LinearFactors(factors, beta, self.floor.double().cpu().numpy())
 
     def empty_linear_model(self, n_units: int) -> LinearFactors:
         k, n_features = n_units, self.n_features
