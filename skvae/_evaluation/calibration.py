@@ -110,7 +110,7 @@ def points_needed(
     Over some rows, the mean of their distortion is then within ``MEAN_ERROR`` nats of
     that of many pairs, and the root mean square difference of a row's within
     ``ROW_ERROR``; of tables wider than ``COLUMNS``, whose distortions are as much
-    larger, in proportion. :func:`exact_pairs` if they are fewer than that takes.
+    larger, in proportion. If none are, as many as they are judged by.
     """
     batch = some(rows, JUDGED_ROWS)
     k = network.latent_dim
@@ -123,10 +123,9 @@ def points_needed(
 
     with threads_for(network, len(batch)):
         posterior = network.encode(batch.inputs)
-        best = distortion(max(JUDGING_PAIRS, exact_pairs(k)))
-        for n_pairs in TRIED_PAIRS:
-            if n_pairs >= min(k, exact_pairs(k)):
-                break
+        most = max(JUDGING_PAIRS, exact_pairs(k))
+        best = distortion(most)
+        for n_pairs in (n for n in TRIED_PAIRS if n < most):
             means = np.full(N_DESIGNS, np.inf)
             for design in range(N_DESIGNS):
                 off = (distortion(n_pairs, design) - best) / unit
@@ -136,7 +135,7 @@ def points_needed(
                     means[design] = abs(off.mean())
             if means.min() < MEAN_ERROR:
                 return n_pairs, int(means.argmin())
-    return exact_pairs(k), 0
+    return most, 0
 
 
 def exact_pairs(latent_dim: int) -> int:
