@@ -129,7 +129,16 @@ class Inference(BaseEstimator):
                     "set likelihood to 'poisson', 'negative_binomial' or 'zinb'."
                 )
             return GIVEN
-        return getattr(self, "size_factor", None) if takes_size else None
+        if not takes_size:
+            return None
+        kind = getattr(self, "size_factor", None)
+        if kind is None and self._likelihood_type().is_given_total:
+            raise ValueError(
+                f"size_factor=None takes away what "
+                f"likelihood={self._likelihood_type().name!r} is given, the total of "
+                f"every row: set size_factor={ROW_SUM!r}."
+            )
+        return kind
 
     def _check_same_sizes(self) -> None:
         """Refuse to go on with rates of another kind.

@@ -81,7 +81,9 @@ def test_rows_without_any_count_have_a_size():
     mostly = np.zeros((10, 2))
     mostly[0] = 5.0
     likelihood = fitted(mostly)
-    assert likelihood.usual_size == 1.0  # the mean: the median row has none
+    # About the mean: the median row has none.
+    assert likelihood.usual_size == pytest.approx(1.0, abs=0.5)
+    assert (np.diff(likelihood.units.array("sizes")) >= 0.0).all()
     sizes = likelihood.draw_sizes(100, np.random.RandomState(0))
     assert (sizes > 0.0).all()
     inputs = likelihood.encode_inputs(torch.zeros(1, 2), None, given(np.zeros(1)))
@@ -120,3 +122,31 @@ def test_log_choices_of_no_count():
     counts = Nonzeros(torch.zeros(3, 4))
     r = torch.ones(4, dtype=torch.float64)
     assert counts.log_choices(r).shape == counts.log_choices().shape == (0,)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_sizes_have_no_unit_of_their_own(X, name, unit):
+    size = X.sum(axis=1) + 1.0
+    usual, other = fitted(X, name, size), fitted(X, name, size * unit)
+    np.testing.assert_allclose(other.log_rates + np.log(unit), usual.log_rates)
+    raw = torch.zeros(len(X), usual.n_outputs, dtype=torch.float64)
+    raw[:, : X.shape[1]] = torch.from_numpy(usual.log_rates + np.log(size)[:, None])
+    target = torch.from_numpy(X)
+    torch.testing.assert_close(usual.nll(raw, target), other.nll(raw, target))
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("level", [1e2, 1e4, 1e6])
+def test_large_counts_are_judged_in_float32_too(name, level, rng):
+    """What a row costs is far less than the terms it is the sum of."""
+    rates = level * rng.gamma(5.0, 0.2, (40, 30))
+    counts = torch.from_numpy(rng.poisson(rates) * 1.0)
+    likelihood = make(name, 30)
+    raw = torch.zeros(40, likelihood.n_outputs, dtype=torch.float64)
+    raw[:, :30] = torch.from_numpy(np.log(rates))
+    with torch.no_grad():
+        found = likelihood.nll(raw.float(), counts.float()).double()
+        # What float32 makes of outputs and counts is not to be judged here.
+        expected = likelihood.nll(raw.float().double(), counts.float().double())
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-3)

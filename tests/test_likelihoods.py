@@ -125,6 +125,10 @@ def test_sparse_rows_are_the_same(fitted, X, name):
 def test_few_counts_in_many_columns_stay_sparse_and_the_same(name, size_factor):
     X = np.random.RandomState(0).poisson(0.05, (60, 400)).astype(np.float32)
     wide = {"hidden_dims": (700,), "max_epochs": 2, "size_factor": size_factor}
+    if name == "multinomial" and size_factor is None:
+        with pytest.raises(ValueError, match="set size_factor='row_sum'"):
+            model(name, **wide).fit(X)
+        return
     dense, csr = (
         model(name, **wide).fit(kind(X)) for kind in (np.array, sparse.csr_array)
     )

@@ -36,7 +36,15 @@ def test_conditions_that_say_nothing_leave_the_sizes_of_all(rng):
         np.linspace(0, 1, 101),
         np.quantile(size, np.linspace(0, 1, 101)),
     )
-    np.testing.assert_allclose(drawn(fitted, [1.0], 50), expected)
+    np.testing.assert_allclose(drawn(fitted, [1.0], 50), expected, rtol=0.02)
+
+
+def test_batches_spread_as_their_rows_do(rng):
+    spread = np.array([0.05, 0.3, 1.0])
+    size = np.exp(3.0 + rng.randn(300) * (BATCH @ spread))
+    fitted = fit_sizes(RowCovariates(BATCH, size))
+    for row, expected in zip(np.eye(3), spread, strict=True):
+        assert np.log(drawn(fitted, row)).std() == pytest.approx(expected, rel=0.25)
 
 
 def test_columns_add_up_and_numbers_are_followed_as_far_as_seen(rng):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 # A row of zeros has no size, and a rate of 0 has no logarithm.
-SMALLEST_SIZE = 1e-8
+SMALLEST_SIZE = 1e-20
 
 
 class Covariates(NamedTuple):

@@ -79,6 +79,8 @@ class Likelihood(nn.Module, ABC):
         Whether X has to be so: what scikit-learn's tags say.
     takes_size : bool
         Whether it is of counts, whose rate has a size factor a row.
+    is_given_total : bool
+        Whether it is of rows whose total is known, so that they need one.
     has_linear_model : bool
         Whether :meth:`linear_model` gives one. Otherwise networks have no linear path.
     baseline : str
@@ -99,6 +101,7 @@ class Likelihood(nn.Module, ABC):
     is_nonnegative: ClassVar[bool] = False
     is_whole: ClassVar[bool] = False
     takes_size: ClassVar[bool] = False
+    is_given_total: ClassVar[bool] = False
     has_linear_model: ClassVar[bool] = False
     baseline: ClassVar[str] = "the model with no code"
     has_own_scales: ClassVar[bool] = False
@@ -264,9 +267,10 @@ class Likelihood(nn.Module, ABC):
         negative log-likelihood over D.
         """
         nll = self.nll(raw, target, mask)
+        loss = nll.mean() / self.n_features
         if mask is not None:
-            return nll.sum() / mask.sum()
-        return nll.mean() / self.n_features
+            loss = nll.sum() / mask.sum()
+        return loss.to(target.dtype)
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .._data.covariates import NONE, SMALLEST_SIZE, Covariates
+from .._utils.device import in_float64
 from .._utils.host import HostState
 from .base import Likelihood
 from .entries import refuse_entries
@@ -29,6 +30,9 @@ UNSEEN = 0.5
 N_QUANTILES = 101
 # Counts up to which log-gammas of a column's entries are added up as logarithms.
 SMALL_COUNT = 16
+# Counts up to which float32 adds up what a code costs: beyond, counts times logarithms
+# are so much larger than their sum that it is lost.
+EXACT_COUNT = 256.0
 _LEVELS = np.linspace(0.0, 1.0, N_QUANTILES)
 
 
@@ -73,7 +77,9 @@ class Counts(Likelihood):
 
     @property
     def usual_size(self) -> float:
-        return float(self.units.get_buffer("sizes")[N_QUANTILES // 2])
+        sizes = self.units.array("sizes")
+        # Where most rows are empty, the median one has no size.
+        return float(sizes[N_QUANTILES // 2] or sizes.mean() or 1.0)
 
     def draw_sizes(self, n: int, random_state: np.random.RandomState) -> np.ndarray:
         levels = random_state.uniform(size=n)
@@ -89,13 +95,10 @@ class Counts(Likelihood):
     ) -> None:
         assert X is not None
         sizes = np.ones(X.shape[0]) if size is None else size
-        total = max(float(sizes.sum()), 1.0)
+        total = float(sizes.sum()) or 1.0
         counts = np.maximum(mean * X.shape[0], UNSEEN)
         self.units.hold("log_rates", np.log(counts / total))
-        quantiles = np.quantile(sizes, _LEVELS)
-        # Where most rows are empty, the median one has no size.
-        quantiles[N_QUANTILES // 2] = quantiles[N_QUANTILES // 2] or sizes.mean() or 1.0
-        self.units.hold("sizes", quantiles)
+        self.units.hold("sizes", np.quantile(sizes, _LEVELS))
         self._fit_noise(np.exp(self.log_rates), mean, variance, X, sizes)
 
     def _fit_noise(self, rates: np.ndarray, mean, variance, X, size) -> None:
@@ -142,6 +145,13 @@ class Counts(Likelihood):
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         of_code = self.nll_of_code(raw, target, mask)
         return of_code + self.nll_constant(target, mask)
+
+
+def in_precision(raw: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64 where counts are large."""
+    if target.dtype == torch.float32 and target.amax() > EXACT_COUNT:
+        return in_float64(raw), in_float64(target)
+    return raw, target
 
 
 class Nonzeros:

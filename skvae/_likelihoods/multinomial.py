@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._utils.device import in_float64
-from .counts import Counts, Nonzeros
+from .counts import Counts, Nonzeros, in_precision
 from .poisson import poisson_deviance
 
 
@@ -19,10 +19,12 @@ class Multinomial(Counts):
     """Multinomial(N, softmax(raw)): a size that is added to raw changes nothing."""
 
     name = "multinomial"
+    is_given_total = True
 
     def nll_of_code(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
+        raw, target = in_precision(raw, target)
         if mask is not None:  # the counts that were seen, given their total
             # Not -inf: of a row that nobody has seen its softmax would be NaN.
             lowest = 0.5 * torch.finfo(raw.dtype).min
@@ -34,10 +36,9 @@ class Multinomial(Counts):
 
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)
-        total = (target if mask is None else target * mask).sum(dim=1)
+        total = (target if mask is None else target * mask).double().sum(dim=1)
         of_counts = counts.per_row(counts.log_choices())
-        constant = of_counts - torch.lgamma(total.double() + 1.0)
-        return constant.to(target.dtype)
+        return of_counts - torch.lgamma(total + 1.0)
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._utils.device import in_float64
-from .counts import LARGEST_LOG_RATE, Counts, Nonzeros
+from .counts import LARGEST_LOG_RATE, Counts, Nonzeros, in_precision
 
 # Largest mean that a draw is taken at: beyond it NumPy refuses.
 LARGEST_MEAN = 1e18
@@ -20,13 +20,14 @@ class Poisson(Counts):
     def nll_of_code(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
+        raw, target = in_precision(raw, target)
         raw = raw.clamp(max=LARGEST_LOG_RATE)
         nats = torch.addcmul(raw.exp(), target, raw, value=-1.0)
         return (nats if mask is None else nats * mask).sum(dim=1)
 
     def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
         counts = Nonzeros(target, mask)
-        return counts.per_row(counts.log_choices().to(target.dtype))
+        return counts.per_row(counts.log_choices())
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None

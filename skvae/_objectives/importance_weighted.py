@@ -109,7 +109,7 @@ class ImportanceWeightedELBO(WeightedELBO):
             kl = kl_per_row(*posterior).mean()
             # Last, since a likelihood follows what it has seen last.
             self._shown = self.likelihood.loss(draws.resampled, target, mask)
-        return torch.stack([loss, kl, bound.mean()]), bound
+        return torch.stack([loss, kl, bound.mean().to(kl)]), bound
 
     def forward(self, terms: Tensor) -> Tensor:
         return -self.full_weight * terms[2]

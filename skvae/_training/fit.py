@@ -60,7 +60,7 @@ def fit_rows(
     )
     outcome.follow_callbacks()
     best = outcome.best_epoch
-    state.record = record_of(fit, table.X, settings, best, patience_ended)
+    state.record = record_of(fit, table, settings, best, patience_ended)
     if best == 0 and previous is not None:
         # Going on did not help: leave the last fit, as it was calibrated.
         state.code_scale = previous.state.code_scale

@@ -1,12 +1,17 @@
 """What training leaves: which weights, what units carry, and how it ended."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from .._data.moments import column_moments
 from .._data.rows import Rows
+from .._evaluation.calibration import CALIBRATION_ROWS, some
 from .._evaluation.explained_variance import Carried
+from .._evaluation.verdicts import ENOUGH_TRAVEL
 from .fitted import Fitted
 from .principal_units import look_at_units, order_units
 from .settings import Settings
@@ -84,26 +89,43 @@ class Outcome:
 
 
 def record_of(
-    fit: Fitted, X, settings: Settings, best_epoch: int, stopped_early: bool
+    fit: Fitted, table: Rows, settings: Settings, best_epoch: int, stopped_early: bool
 ) -> Record:
     """What a verdict will ask of the training that has just ended."""
     return Record(
         best_epoch=best_epoch,
         n_steps=fit.net.n_steps_,
-        diverged=has_diverged(fit, X),
+        diverged=has_diverged(fit, table),
         stopped_early=stopped_early,
         lr=settings.lr,
         **settings.strategy.recorded(),
     )
 
 
-def has_diverged(fit: Fitted, X) -> bool:
-    """Whether the last epoch was farther from its rows X than their mean is."""
+def has_diverged(fit: Fitted, table: Rows) -> bool:
+    """Whether the last epoch was farther from its rows than their mean is.
+
+    Of likelihoods that have a model with no code in place of a mean: twice as far, and
+    after so many steps at such a rate that a network has long left its first weights.
+    """
     name = "train_recon_loss"
     errors = [row[name] for row in fit.net.history if name in row]
     error = errors[-1] if errors else 0.0  # a callback may have ended it before
     likelihood = fit.state.likelihood
+    if not math.isfinite(likelihood.diverged_loss()):
+        travel = fit.net.lr * fit.net.n_steps_
+        return travel > ENOUGH_TRAVEL and error > 2.0 * loss_without_code(fit, table)
     if not error > likelihood.diverged_loss():
         return False
     # Training that goes on may have met rows of other units, or far away.
-    return bool(error > likelihood.diverged_loss(*column_moments(X)))
+    return bool(error > likelihood.diverged_loss(*column_moments(table.X)))
+
+
+@torch.no_grad()
+def loss_without_code(fit: Fitted, table: Rows) -> float:
+    """Mean loss of rows in the best model with no code; infinite if there is none."""
+    if fit.state.likelihood.no_code() is None:
+        return math.inf
+    batch = some(fit.rows(table, resident=False), CALIBRATION_ROWS)
+    nll = -fit.state.without_code()(batch).mean().item()
+    return fit.state.likelihood.loss_of_nats(nll)

@@ -41,7 +41,7 @@ def fitted_chunk(
         train(net, rows, None, epochs=1, seeds=seeds, endless=True)
         if pca_init is not None:
             strategy.calibrate_pca_init(pca_init, rows)
-        state.record = record_of(fit, table.X, settings, len(net.history), False)
+        state.record = record_of(fit, table, settings, len(net.history), False)
         state.set_seeds(seeds.entropy, seeds.call + 1)
         strategy.calibrate(state, rows, None, pca_init)
         # Units stay where they are: codes of one chunk are to mean what those of the
