@@ -1,6 +1,7 @@
 """The shell that the estimators share: validate, train, set what is fitted."""
 
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ._likelihoods.gaussian import Gaussian
 from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
 from ._training.fit import fit_rows
+from ._training.fit_task import FitTask
 from ._training.fitted import Fitted
 from ._training.history import epoch_row
 from ._training.net import EpochNet
@@ -26,6 +28,7 @@ from ._training.persistence import packed, unpacked
 from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
 from ._utils.seeds import Seeds, entropy_of
+from ._utils.sklearn_callbacks import OF_A_FIT, CallbackSupportMixin
 from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
@@ -43,7 +46,7 @@ def _unchanged_on_failure(estimator):
         raise
 
 
-class BaseAutoencoder(CallbackParams, Coding):
+class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     """Fitting, for every autoencoder of the package, and what it leaves.
 
     Subclasses define ``__init__`` with the parameters that are constrained here and
@@ -127,7 +130,7 @@ class BaseAutoencoder(CallbackParams, Coding):
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
-        self._fit(X, conditions, size_factor)
+        self._fit(X, y, conditions, size_factor)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -149,7 +152,7 @@ class BaseAutoencoder(CallbackParams, Coding):
         X_new : ndarray of shape (n_samples, latent_dim)
             Codes, as :meth:`transform` gives them.
         """
-        rows, codes = self._fit(X, conditions, size_factor)
+        rows, codes = self._fit(X, y, conditions, size_factor)
         return self._transformed(rows) if codes is None else codes
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -188,10 +191,12 @@ class BaseAutoencoder(CallbackParams, Coding):
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
+        given = {"conditions": conditions, "size_factor": size_factor}
+        task = FitTask(self, X, y, given, n_epochs=0)
         with _unchanged_on_failure(self):
+            task.begin()
             previous = getattr(self, "_fitted", None)
             first = previous is None
-            given = {"conditions": conditions, "size_factor": size_factor}
             min_rows = 2 if first else 1
             rows = self._training_rows(X, **given, reset=first, min_rows=min_rows)
             settings = self._settings(rows.shape[1])
@@ -202,28 +207,34 @@ class BaseAutoencoder(CallbackParams, Coding):
             with fitted_chunk(rows, settings, seeds, names, previous) as fit:
                 self._commit(fit, rows.dtype)
                 self._measure(rows, seeds)
+                task.end()
         self._advise(rows)
         return self
 
-    def _fit(self, X, conditions, size_factor) -> tuple[Rows, np.ndarray | None]:
+    def _fit(self, X, y, conditions, size_factor) -> tuple[Rows, np.ndarray | None]:
         """Fit to X; returns validated rows, and their codes where those were needed."""
+        given = {"conditions": conditions, "size_factor": size_factor}
+        task = FitTask(self, X, y, given, n_epochs=self.max_epochs)
         with _unchanged_on_failure(self):
+            task.begin()
             warm = self.warm_start and hasattr(self, "_fitted")
-            given = {"conditions": conditions, "size_factor": size_factor}
             rows = self._training_rows(X, **given, reset=not warm, min_rows=2)
             settings = self._settings(rows.shape[1])
             if warm:
                 check_same_architecture(self.net_, settings)
             seeds = self._next_seeds(fresh=not warm)
+            task.fitted_attributes = partial(self._as_fitted, rows, seeds)
             fit = fit_rows(
                 rows,
                 settings,
                 seeds,
                 feature_names=getattr(self, "feature_names_in_", None),
                 previous=self._fitted if warm else None,
+                task=task,
             )
             self._commit(fit, rows.dtype)
             codes = self._measure(rows, seeds)
+            task.end()
         if self.verbose and self.early_stopping:
             start = "the last fit" if warm else fit.state.start
             print(what_was_kept(self.best_epoch_, self.n_iter_, start))
@@ -233,7 +244,8 @@ class BaseAutoencoder(CallbackParams, Coding):
     def __getstate__(self) -> dict[str, Any]:
         """Parameters and fitted numbers, with the net as plain data."""
         state = dict(super().__getstate__())
-        state.pop("net_", None)
+        for name in ("net_", *OF_A_FIT):
+            state.pop(name, None)
         fit = state.pop("_fitted", None)
         if fit is not None:
             state["_packed"] = packed(fit, self.callbacks)
@@ -281,6 +293,16 @@ class BaseAutoencoder(CallbackParams, Coding):
     def _strategy(self) -> TrainingStrategy:
         """How this kind of autoencoder is trained."""
         raise NotImplementedError
+
+    def _as_fitted(self, rows: Rows, seeds: Seeds, fit: Fitted) -> dict[str, Any]:
+        """Attributes of this estimator, if it were fitted so to validated rows."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        for name in ("net_", "_fitted"):
+            other.__dict__.pop(name, None)
+        other._commit(fit, rows.dtype)
+        other._measure(rows, seeds)
+        return {k: v for k, v in other.__dict__.items() if k not in OF_A_FIT}
 
     def _measure(self, rows: Rows, seeds: Seeds) -> np.ndarray | None:
         """Set the fitted attributes that are statistics of the training rows' codes.

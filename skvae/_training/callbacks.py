@@ -12,6 +12,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
+from .._utils.sklearn_callbacks import is_callback
 from .skorch_parts import Callback
 
 PREFIX = "callbacks__"
@@ -51,13 +52,19 @@ def checked_callbacks(callbacks: Sequence | None) -> list:
     Raises
     ------
     ValueError
-        If one is no callback of skorch.
+        If one is no callback of skorch's.
     """
     for item in callbacks or ():
         name, callback = _pair(item)
         if name is not None and callback is None:
             continue
         kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback) and is_callback(kind):
+            raise ValueError(
+                f"callbacks holds {item!r}, which is a callback of scikit-learn's: "
+                "callbacks= takes skorch's. Call set_callbacks(...) of the estimator, "
+                "or of the pipeline or search that it is in."
+            )
         if not issubclass(kind, Callback):
             raise ValueError(
                 f"callbacks holds {item!r}, which is no skorch.callbacks.Callback."

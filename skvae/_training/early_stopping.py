@@ -84,10 +84,20 @@ class BestEpoch(Callback):
         if objective < self.mark_ - self.tol:
             self.mark_ = objective
             self.waited_ = 0
-        if self.waited_ >= self.patience:
+        if self.has_waited:
             raise StopTraining
+
+    @property
+    def has_waited(self) -> bool:
+        """Whether patience is at its end."""
+        return self.waited_ >= self.patience
 
     def restore(self) -> None:
         """Go back to the best epoch."""
         if self.checkpoint_ is not None:
             self.checkpoint_.restore()
+
+    def restore_into(self, net) -> None:
+        """Give a copy of the net the weights of the best epoch."""
+        if self.checkpoint_ is not None:
+            self.checkpoint_.restore_into(net.module_, net.criterion_)

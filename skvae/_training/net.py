@@ -27,6 +27,7 @@ from .._objectives.criterion import Criterion, scalar
 from .._utils.seeds import Seeds
 from .callbacks import instances
 from .early_stopping import StopTraining
+from .progress import net_verbosity
 from .settings import Settings
 from .skorch_parts import Callback, LRScheduler, NeuralNet, PrintLog, predefined_split
 
@@ -332,7 +333,7 @@ def net_options(settings: Settings) -> dict[str, Any]:
         "batch_size": settings.batch_size,
         "gradient_clip_val": settings.gradient_clip_val,
         "precision": settings.precision,
-        "verbose": settings.verbose,
+        "verbose": net_verbosity(settings.verbose),
         "device": str(settings.device),
         "callbacks": list(settings.callbacks),
     }
@@ -393,11 +394,12 @@ def train(
     throughout.
     """
     lasting = net.callbacks_
-    # skorch prints an epoch last, when the other callbacks have recorded it.
-    net.callbacks_ = sorted(
-        [*lasting, *((name, cb.initialize()) for name, cb in callbacks)],
-        key=lambda named: isinstance(named[1], PrintLog),
-    )
+    # skorch prints an epoch when the other callbacks have recorded it, and before ours,
+    # which may stop training.
+    own = [(name, cb.initialize()) for name, cb in callbacks]
+    printing = [named for named in lasting if isinstance(named[1], PrintLog)]
+    others = [named for named in lasting if not isinstance(named[1], PrintLog)]
+    net.callbacks_ = [*others, *printing, *own]
     net.train_split = None if valid is None else predefined_split(valid)
     noise = seeds.torch_generator(seeds.noise, net.device)
     steps = Stepper(

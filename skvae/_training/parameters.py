@@ -171,8 +171,9 @@ _TRAINING = {
         checked_callbacks,
         "list of skorch callbacks or None, default=None",
         'Passed on to the net as they are. A skorch "batch" is one epoch here: see '
-        ":class:`skorch.callbacks.Callback` and the Notes of "
-        ":class:`VAETransformer`.",
+        ":class:`skorch.callbacks.Callback`, the Notes of :class:`VAETransformer`, and "
+        "those of :mod:`skvae.callbacks`. scikit-learn's own callbacks go to "
+        "``set_callbacks``.",
     ),
     "device": Parameter(
         [str, torch.device],
@@ -207,7 +208,10 @@ _TRAINING = {
         APPLIED,
         int,
         "int, default=0",
-        "Whether to print a line an epoch, and which epoch was kept.",
+        "0: nothing. 1: one live line with epoch, loss, rate and distortion (nats per "
+        "row, of held-out rows if there are any) and the time that is left at most, "
+        "then which epoch was kept; a few plain lines where standard output is no "
+        "terminal. 2 or more: a row an epoch, of all that the history has.",
     ),
 }
 SHARED: dict[str, Parameter] = {

@@ -15,6 +15,7 @@ from .net import train
 from .outcome import record_of
 from .pca_init import PCAInit
 from .principal_units import look_at_units, note_explained
+from .progress import live_progress
 from .settings import Settings
 
 
@@ -38,7 +39,8 @@ def fitted_chunk(
         strategy.set_pca_init(state, pca_init)
     with going_on(fit, settings):
         rows = fit.rows(table)
-        train(net, rows, None, epochs=1, seeds=seeds, endless=True)
+        with live_progress(settings.verbose, None) as shown:
+            train(net, rows, None, epochs=1, seeds=seeds, callbacks=shown, endless=True)
         if pca_init is not None:
             strategy.calibrate_pca_init(pca_init, rows)
         state.record = record_of(fit, table, settings, len(net.history), False)
