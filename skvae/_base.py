@@ -17,6 +17,7 @@ from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
 from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
+from ._training.fingerprint import fingerprint
 from ._training.fit import fit_rows
 from ._training.fit_task import FitTask
 from ._training.fitted import Fitted
@@ -25,6 +26,7 @@ from ._training.net import EpochNet
 from ._training.parameters import constraints
 from ._training.partial_fit import fitted_chunk
 from ._training.persistence import packed, unpacked
+from ._training.resume import FitCheckpoint
 from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
 from ._utils.seeds import Seeds, entropy_of
@@ -94,7 +96,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
-    def fit(self, X, y=None, *, conditions=None, size_factor=None):
+    def fit(self, X, y=None, *, conditions=None, size_factor=None, checkpoint_dir=None):
         """Fit the model to X.
 
         Units are then put into the order of the variance that they explain, the largest
@@ -116,6 +118,14 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         size_factor : array-like of shape (n_samples,), optional
             Of likelihoods of counts: what the rate of a row is multiplied with, in
             place of what the parameter ``size_factor`` says. Positive.
+        checkpoint_dir : path-like, optional
+            Where training leaves what it is at, now and then (a twentieth of its time
+            at most). A fit that was killed, called again with the same rows and
+            parameters, goes on from there and ends at the same bits. Files are named
+            by rows and parameters, so fits may share a directory; those of a fit that
+            ended stay, and the same call then returns at once. Of ``callbacks``, what
+            they know in attributes that end in "_" is kept where it is numbers, text,
+            arrays or a schedule. Needs the extra ``safetensors``.
 
         Returns
         -------
@@ -125,18 +135,23 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         Raises
         ------
         ValueError
-            If X or a parameter is invalid; before any training.
+            If X or a parameter is invalid, or a checkpoint cannot be read; before any
+            training.
+        OSError
+            If a checkpoint cannot be written; the last one is left.
         FloatingPointError
             If the loss becomes NaN or infinite. Like any error, and like Ctrl-C, it
             leaves the estimator as it was before the call.
         """
-        self._fit(X, y, conditions, size_factor)
+        self._fit(X, y, conditions, size_factor, checkpoint_dir)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
     @documented_rows
-    def fit_transform(self, X, y=None, *, conditions=None, size_factor=None):
+    def fit_transform(
+        self, X, y=None, *, conditions=None, size_factor=None, checkpoint_dir=None
+    ):
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 
         Parameters
@@ -146,13 +161,15 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         y : Ignored
             Not used, present for API consistency.
         %(given)s
+        checkpoint_dir : path-like, optional
+            As in :meth:`fit`.
 
         Returns
         -------
         X_new : ndarray of shape (n_samples, latent_dim)
             Codes, as :meth:`transform` gives them.
         """
-        rows, codes = self._fit(X, y, conditions, size_factor)
+        rows, codes = self._fit(X, y, conditions, size_factor, checkpoint_dir)
         return self._transformed(rows) if codes is None else codes
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -211,7 +228,9 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         self._advise(rows)
         return self
 
-    def _fit(self, X, y, conditions, size_factor) -> tuple[Rows, np.ndarray | None]:
+    def _fit(
+        self, X, y, conditions, size_factor, checkpoint_dir=None
+    ) -> tuple[Rows, np.ndarray | None]:
         """Fit to X; returns validated rows, and their codes where those were needed."""
         given = {"conditions": conditions, "size_factor": size_factor}
         task = FitTask(self, X, y, given, n_epochs=self.max_epochs)
@@ -223,6 +242,10 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             if warm:
                 check_same_architecture(self.net_, settings)
             seeds = self._next_seeds(fresh=not warm)
+            checkpoint = None
+            if checkpoint_dir is not None:
+                checkpoint = self._checkpoint(checkpoint_dir, rows, seeds, warm=warm)
+                seeds = checkpoint.seeds_of(seeds)
             task.fitted_attributes = partial(self._as_fitted, rows, seeds)
             fit = fit_rows(
                 rows,
@@ -231,6 +254,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
                 feature_names=getattr(self, "feature_names_in_", None),
                 previous=self._fitted if warm else None,
                 task=task,
+                checkpoint=checkpoint,
             )
             self._commit(fit, rows.dtype)
             codes = self._measure(rows, seeds)
@@ -317,6 +341,16 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             own_scales = self._likelihood_.has_own_scales
             advice = divergence_advice(float(self.lr), own_scales=own_scales)
             warn_user(advice, DivergenceWarning)
+
+    def _checkpoint(
+        self, directory, rows: Rows, seeds: Seeds, *, warm: bool
+    ) -> FitCheckpoint:
+        """Where this fit leaves what it is at; what an earlier one has left there."""
+        previous = self._fitted if warm else None
+        # Without a random_state, the first of several calls draws for all.
+        drawn = None if self.random_state is None and not warm else seeds
+        name = fingerprint(self, rows, drawn, previous)
+        return FitCheckpoint(directory, name, verbose=bool(self.verbose))
 
     def _next_seeds(self, *, fresh: bool) -> Seeds:
         """Seeds of this call; later calls of one estimator have others."""

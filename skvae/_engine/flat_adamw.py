@@ -126,6 +126,13 @@ class FlatAdamW:
                     own.zero_()
                 state[name] = own
 
+    def go_on(self) -> None:
+        """Take the first step as one of many: what began has been loaded.
+
+        The kernel rounds otherwise than the optimiser's own step, in the last bit.
+        """
+        self._is_own = False
+
     @property
     def is_fused(self) -> bool:
         """Whether the steps of this epoch are calls of the fused kernel."""

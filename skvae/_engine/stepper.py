@@ -119,6 +119,11 @@ class Stepper:
             self._graphs.forget()
         return partial(self._graphs.take, self._derived_step)
 
+    def go_on(self) -> None:
+        """Go on with a run of another process, whose optimiser has been loaded."""
+        if not self._plain:
+            self._update.go_on()
+
     def release(self) -> None:
         """Leave network and optimiser as they would be without all this."""
         if not self._plain:

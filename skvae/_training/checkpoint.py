@@ -16,6 +16,16 @@ class Checkpoint:
         for part, state in self._states:
             part.load_state_dict(state)
 
+    @property
+    def states(self) -> list[dict[str, Any]]:
+        """What every part was, in their order."""
+        return [state for _, state in self._states]
+
+    def take(self, states: list[dict[str, Any]]) -> None:
+        """Remember these states in place of those of then."""
+        parts = (part for part, _ in self._states)
+        self._states = list(zip(parts, states, strict=True))
+
     def restore_into(self, *parts: Any) -> None:
         """Give others, of the same kinds in the same order, these states."""
         for part, (_, state) in zip(parts, self._states, strict=True):

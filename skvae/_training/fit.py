@@ -21,6 +21,7 @@ from .pca_init import PCAInit
 from .persistence import packed, unpacked
 from .principal_units import note_explained
 from .progress import live_progress
+from .resume import FitCheckpoint, Resume
 from .settings import Settings
 from .skorch_parts import Callback
 from .split import next_split
@@ -34,10 +35,12 @@ def fit_rows(
     feature_names=None,
     previous: Fitted | None = None,
     task: FitTask | None = None,
+    checkpoint: FitCheckpoint | None = None,
 ) -> Fitted:
     """Train on rows, from ``previous``'s weights if any, and calibrate the outcome.
 
-    ``task`` is told of every epoch, if someone follows it.
+    ``task`` is told of every epoch, if someone follows it. Training goes on from
+    ``checkpoint``, if something is there, and writes to it.
     """
     settings = settings.for_rows(len(table))
     strategy = settings.strategy
@@ -77,7 +80,16 @@ def fit_rows(
             return EpochTasks(task, partial(as_if_stopped, outcome, best, finish))
 
     patience_ended = train_epochs(
-        fit.net, rows, valid, settings, seeds, margin, outcome.settle, start, follow
+        fit.net,
+        rows,
+        valid,
+        settings,
+        seeds,
+        margin,
+        outcome.settle,
+        start=start,
+        follow=follow,
+        checkpoint=checkpoint,
     )
     outcome.follow_callbacks()
     finish(outcome, patience_ended)
@@ -163,8 +175,10 @@ def train_epochs(
     seeds: Seeds,
     margin: float,
     settle: Callable[[int], None],
+    *,
     start: Callable[[], object] | None = None,
     follow: Callable[[BestEpoch | None], EpochTasks] | None = None,
+    checkpoint: FitCheckpoint | None = None,
 ) -> bool:
     """Train, and go back to the best epoch if rows are held out.
 
@@ -191,10 +205,14 @@ def train_epochs(
     tasks = None if follow is None else follow(best)
     if tasks is not None:
         callbacks.append(("skvae_epoch_tasks", tasks))
+    if checkpoint is not None:
+        callbacks.append(("skvae_checkpoint", Resume(checkpoint, best)))
 
     def restore() -> None:
         if tasks is not None:
             tasks.close(net)
+        if checkpoint is not None:
+            checkpoint.write(net, best, has_ended=True)
         if best is not None:
             best.restore()
         settle(len(net.history) if best is None else best.best_epoch_)
@@ -205,6 +223,7 @@ def train_epochs(
             rows,
             valid,
             epochs=settings.max_epochs,
+            n_done=0 if checkpoint is None else checkpoint.n_epochs,
             seeds=seeds,
             callbacks=[*shown, *callbacks],
             settle=restore,

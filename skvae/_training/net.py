@@ -52,10 +52,11 @@ class TrainingRun(NamedTuple):
     """The order of the rows in a training run, its steps, and its length.
 
     ``n_epochs`` is None where there is no end to make progress to; ``parts`` are what
-    the steps work on.
+    the steps work on; ``noise`` is where they draw from.
     """
 
     order: torch.Generator
+    noise: torch.Generator
     steps: Stepper
     n_epochs: int | None
     parts: tuple
@@ -382,11 +383,12 @@ def train(
     *,
     epochs: int,
     seeds: Seeds,
+    n_done: int = 0,
     callbacks: Sequence[tuple[str, Callback]] = (),
     settle: Callable[[], None] = lambda: None,
     endless: bool = False,
 ) -> None:
-    """Train for at most ``epochs`` epochs; Ctrl-C propagates.
+    """Train for at most ``epochs`` epochs, of which ``n_done`` are; Ctrl-C propagates.
 
     ``callbacks`` serve this run alone. No training data stays behind in the net.
     ``settle`` leaves the weights that are kept, before anyone is told that training has
@@ -413,13 +415,13 @@ def train(
     )
     order = seeds.torch_generator(seeds.order)
     parts = tuple(getattr(net, name) for name in _PARTS)
-    net.run_ = TrainingRun(order, steps, None if endless else epochs, parts)
+    net.run_ = TrainingRun(order, noise, steps, None if endless else epochs, parts)
     try:
         n_rows = min(net.batch_size, len(rows))
         with threads_for(net.module_, n_rows, trains=True):
             with suppress(StopTraining):
                 net.notify("on_train_begin", X=rows, y=None)
-                net.fit_loop(rows, epochs=epochs)
+                net.fit_loop(rows, epochs=epochs - n_done)
             steps.release()
             net.criterion_.end_training()
             net.module_.eval()

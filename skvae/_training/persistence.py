@@ -47,15 +47,15 @@ def packed(fit: Fitted, callbacks: Any) -> dict[str, Any]:
         "network": _without(net.get_params_for("module"), "seed"),
         "criterion": _without(criterion, "likelihood"),
         "options": {name: options[name] for name in _OPTIONS},
-        "history": [_plain(row) for row in net.history],
+        "history": [plain(row) for row in net.history],
         "n_steps": int(net.n_steps_),
         "has_callbacks": list(net.callbacks) == _listed(callbacks),
         "notes": {name: _notes(cb) for name, cb in net.callbacks_ if id(cb) not in own},
         "record": state.record._asdict(),
         "frozen": [n for n, p in state.named_parameters() if not p.requires_grad],
         "state": state.arrays(),
-        "param_groups": _plain(net.optimizer_.state_dict()["param_groups"]),
-        "moments": _moments(net),
+        "param_groups": plain(net.optimizer_.state_dict()["param_groups"]),
+        "moments": moments_of(net),
     }
 
 
@@ -106,8 +106,8 @@ def unpacked(
     for name in data["frozen"]:
         state.get_parameter(name).requires_grad_(False)
     net.n_steps_ = data["n_steps"]
-    net.history_ = History(_plain(row) for row in data["history"])
-    _load_optimizer(net, data["moments"], data["param_groups"])
+    net.history_ = History(plain(row) for row in data["history"])
+    load_optimizer(net, data["moments"], data["param_groups"])
     net.module_.eval()
     return Fitted(net, state)
 
@@ -123,7 +123,7 @@ def _without(params: dict, name: str) -> dict:
 
 def _notes(callback: Callback) -> dict[str, Any]:
     """Numbers that a callback of skorch's has noted, such as the best score so far."""
-    notes = {name: _plain(value) for name, value in vars(callback).items()}
+    notes = {name: plain(value) for name, value in vars(callback).items()}
     return {
         name: value
         for name, value in notes.items()
@@ -131,7 +131,7 @@ def _notes(callback: Callback) -> dict[str, Any]:
     }
 
 
-def _moments(net: EpochNet) -> dict[str, np.ndarray]:
+def moments_of(net: EpochNet) -> dict[str, np.ndarray]:
     """What the optimiser has learnt, by the number of the parameter and its name."""
     of_parameters = net.optimizer_.state_dict()["state"]
     return {
@@ -141,20 +141,21 @@ def _moments(net: EpochNet) -> dict[str, np.ndarray]:
     }
 
 
-def _load_optimizer(
+def load_optimizer(
     net: EpochNet, moments: dict[str, np.ndarray], groups: list[dict]
 ) -> None:
+    """Give the optimiser what it had learnt."""
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in moments.items():
         number, name = key.split(".")
         state.setdefault(int(number), {})[name] = to_tensor(value)
-    net.optimizer_.load_state_dict({"state": state, "param_groups": _plain(groups)})
+    net.optimizer_.load_state_dict({"state": state, "param_groups": plain(groups)})
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A copy with Python's numbers in place of NumPy's."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value

@@ -37,7 +37,8 @@ def write_tensor_file(
     safetensors = optional_import("safetensors.numpy", "safetensors")
     path = Path(path)
     content = safetensors.save(
-        {name: np.ascontiguousarray(value) for name, value in arrays.items()},
+        # Unlike ascontiguousarray, it leaves arrays without dimensions so.
+        {name: np.asarray(value, order="C") for name, value in arrays.items()},
         metadata={KEY: json.dumps(header)},
     )
     number, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -65,7 +66,11 @@ def read_tensor_file(
         If it is no such file.
     """
     safetensors = optional_import("safetensors", "safetensors")
-    with safetensors.safe_open(path, framework="numpy") as file:
-        header = json.loads(file.metadata()[KEY])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {})[KEY])
+            names = file.keys()
+            arrays = {name: file.get_tensor(name) for name in names}
+    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is no file of skvae, or broken: {error}") from error
     return header, arrays
