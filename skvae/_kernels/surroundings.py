@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
+from .memory import out_of_memory_explained
 from .onednn import onednn_matmul
 from .threads import entry_policy
 
@@ -41,7 +42,8 @@ def public(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @wraps(function)
     def in_own_surroundings(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        with own_surroundings():
+        explained = out_of_memory_explained(function.__name__, args)
+        with explained, own_surroundings():
             return function(*args, **kwargs)
 
     return in_own_surroundings
