@@ -7,20 +7,19 @@ and the best epoch's weights. What comes before (units, the split, the start) an
 """
 
 import errno
-import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from .._utils.plain_data import NotPlainError, decoded, encoded
 from .._utils.seeds import Seeds
 from .._utils.tensor_file import read_tensor_file, write_tensor_file
 from .early_stopping import BestEpoch, StopTraining
 from .net import EpochNet
-from .persistence import load_optimizer, moments_of, plain
+from .persistence import load_optimizer, moments_of
 from .skorch_parts import Callback
 from .state import to_array, to_tensor
 
@@ -117,23 +116,20 @@ class FitCheckpoint:
         """
         assert self._seeds is not None
         arrays = _arrays_of(net, best)
-        progress = {
-            "history": [plain(row) for row in net.history],
-            "param_groups": plain(net.optimizer_.state_dict()["param_groups"]),
-            "callbacks": {
-                name: _known_by(callback, name, arrays)
-                for name, callback in net.callbacks_
-                if name not in _SHOWING
-            },
-        }
+        groups = net.optimizer_.state_dict()["param_groups"]
         header = {
             "format": FORMAT,
             "n_epochs": len(net.history),
             "n_steps": int(net.n_steps_),
             "has_ended": has_ended,
             "seeds": [self._seeds.entropy, self._seeds.call],
-            # Apart, since a callback's numbers may be infinite.
-            "progress": json.dumps(progress),
+            "history": encoded(list(net.history), "history", arrays),
+            "param_groups": encoded(groups, "param_groups", arrays),
+            "callbacks": {
+                name: _known_by(callback, name, arrays)
+                for name, callback in net.callbacks_
+                if name not in _SHOWING
+            },
         }
         try:
             write_tensor_file(self.path, header, arrays)
@@ -164,22 +160,20 @@ class FitCheckpoint:
         """
         header = self.header
         assert header is not None
-        progress = json.loads(header["progress"])
         # Once: they are three times the weights, and more.
         arrays, self._arrays = self._arrays, {}
         tensors = {name: to_tensor(value) for name, value in arrays.items()}
         net.module_.load_state_dict(_below("module", tensors))
         net.criterion_.load_state_dict(_below("criterion", tensors))
-        for group in progress["param_groups"]:
-            group["betas"] = tuple(group["betas"])
-        load_optimizer(net, _below("moments", arrays), progress["param_groups"])
+        groups = decoded(header["param_groups"], arrays)
+        load_optimizer(net, _below("moments", arrays), groups)
         net.run_.order.set_state(tensors["generator.order"])
         net.run_.noise.set_state(tensors["generator.noise"])
         net.run_.steps.go_on()
         net.n_steps_ = header["n_steps"]
-        net.history[:] = progress["history"]
+        net.history[:] = decoded(header["history"], arrays)
         for name, callback in net.callbacks_:
-            _take_up(callback, progress["callbacks"].get(name, {}), tensors)
+            _take_up(callback, header["callbacks"].get(name, {}), arrays)
         if best is not None:
             assert best.checkpoint_ is not None
             kept = [_below(f"best.{i}", tensors) for i in range(2)]
@@ -255,51 +249,18 @@ def _known_by(callback: Callback, name: str, arrays: dict[str, np.ndarray]) -> d
         if not key.endswith("_") or key.startswith("_"):
             continue
         if hasattr(value, "load_state_dict") and not isinstance(value, type):
-            value = {"state_dict": value.state_dict()}
+            value = dict(value.state_dict())
         try:
-            known[key] = _written(value, f"callback.{name}.{key}", arrays)
-        except TypeError:
+            known[key] = encoded(value, f"callback.{name}.{key}", arrays)
+        except NotPlainError:
             continue
     return known
 
 
-def _written(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, torch.Tensor):
-        value = to_array(value)
-        arrays[name] = value
-        return {"array": name, "tensor": True}
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        arrays[name] = value
-        return {"array": name, "tensor": False}
-    if isinstance(value, dict):
-        items = [(k, _written(v, f"{name}.{k}", arrays)) for k, v in value.items()]
-        return {"dict": items}
-    if isinstance(value, list | tuple):
-        parts = [_written(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]
-        return {"list": parts, "tuple": isinstance(value, tuple)}
-    value = plain(value)
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    raise TypeError
-
-
-def _take_up(callback: Callback, known: dict, tensors: dict[str, torch.Tensor]) -> None:
+def _take_up(callback: Callback, known: dict, arrays: dict[str, np.ndarray]) -> None:
     for key, written in known.items():
-        value = _read_back(written, tensors)
-        own = getattr(callback, key, None)
+        value, own = decoded(written, arrays), getattr(callback, key, None)
         if own is not None and hasattr(own, "load_state_dict"):
-            own.load_state_dict(value["state_dict"])
+            own.load_state_dict(value)
         else:
             setattr(callback, key, value)
-
-
-def _read_back(written: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    if not isinstance(written, dict):
-        return written
-    if "array" in written:
-        tensor = tensors[written["array"]]
-        return tensor if written["tensor"] else tensor.numpy()
-    if "dict" in written:
-        return {key: _read_back(value, tensors) for key, value in written["dict"]}
-    parts = [_read_back(value, tensors) for value in written["list"]]
-    return tuple(parts) if written["tuple"] else parts
