@@ -2,6 +2,7 @@
 
 from ._version import __version__
 from .ae import AETransformer
+from .files import load, save
 from .rae import RAETransformer
 from .sae import SAETransformer
 from .vae import VAETransformer
@@ -12,4 +13,6 @@ __all__ = [
     "SAETransformer",
     "VAETransformer",
     "__version__",
+    "load",
+    "save",
 ]

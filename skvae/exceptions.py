@@ -1,8 +1,8 @@
-"""Warnings of the package."""
+"""Warnings and errors of the package."""
 
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["DivergenceWarning", "PosteriorCollapseWarning"]
+__all__ = ["DivergenceWarning", "ModelFileError", "PosteriorCollapseWarning"]
 
 
 class DivergenceWarning(ConvergenceWarning):
@@ -17,4 +17,11 @@ class PosteriorCollapseWarning(UserWarning):
     """The posterior of every row is the prior: codes say nothing about the rows.
 
     The message says what to change. :func:`skvae.inspection.diagnose` has the numbers.
+    """
+
+
+class ModelFileError(ValueError):
+    """A file holds no model that :func:`skvae.load` can read, or no longer does.
+
+    The message says which file, and why. Nothing of it was used.
     """

@@ -12,6 +12,7 @@ ORDER = [
         "__main__",
         "cli",
         "anndata",
+        "files",
         "inspection",
         "_diagnosis",
         "metrics",
@@ -23,7 +24,15 @@ ORDER = [
         "_penalised",
     ),
     *("_base", "_coding", "_inference"),
-    *("presets", "exceptions", "_training", "_engine", "_evaluation", "_objectives"),
+    *(
+        "_named_columns",
+        "presets",
+        "exceptions",
+        "_training",
+        "_engine",
+        "_evaluation",
+        "_objectives",
+    ),
     *("_likelihoods", "_nn", "_linear", "_data", "_kernels", "_utils", "_version"),
 ]
 PACKAGE = Path(skvae.__file__).parent

@@ -4,6 +4,7 @@ Dictionaries, numbers, strings and NumPy arrays. Nothing in them runs code when 
 read, and the net is built anew from them.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -159,3 +160,50 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return [plain(part) for part in value]
     return value.item() if isinstance(value, np.generic) else value
+
+
+def check_sizes(data: dict[str, Any], strategy: Any) -> None:
+    """Refuse packed data whose network is another than its arrays are of.
+
+    Before any memory is taken for it: a file may declare what no machine holds.
+
+    Raises
+    ------
+    ValueError
+        If a layer has no weights of its shape and precision here.
+    """
+    arrays = data["state"]
+    n_entries = sum(array.size for array in arrays.values())
+    network = dict(data["network"])
+    hidden = list(network.pop("hidden_dims"))
+    likelihood = {k: v for k, v in data["likelihood"].items() if k != "name"}
+    declared = [network, likelihood, hidden, len(hidden)]
+    if not all(0 <= size <= n_entries for size in _integers(declared)):
+        raise ValueError("it declares layers that it has no weights for")
+    if network["n_features"] != likelihood["n_features"]:
+        raise ValueError("it contradicts itself about its columns")
+    if min(network["n_features"], network["n_inputs"], network["n_outputs"]) < 1:
+        raise ValueError("it has no columns")
+    n_units = int(arrays["host.n_linear_units"])
+    of_linear = sum(a.size for k, a in arrays.items() if k.startswith("linear_model."))
+    if n_units * network["n_features"] > of_linear:
+        raise ValueError("it declares a linear model that it has no weights for")
+    with torch.device("meta"):
+        empty = strategy.network(**network, hidden_dims=tuple(hidden), seed=None)
+    for name, tensor in empty.state_dict().items():
+        array = arrays.get(f"network.{name}")
+        if array is None or array.shape != tuple(tensor.shape):
+            found = None if array is None else array.shape
+            raise ValueError(f"{name} is {tuple(tensor.shape)}, and there is {found}")
+        if str(array.dtype) != str(tensor.dtype).removeprefix("torch."):
+            raise ValueError(f"{name} is of {array.dtype}")
+
+
+def _integers(value: Any) -> Iterator[int]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _integers(part)
+    elif isinstance(value, int):
+        yield value

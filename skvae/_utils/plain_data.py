@@ -7,6 +7,7 @@ columns, which are arrays.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import torch
 LONG = 32
 # Kinds of arrays that are written as they are.
 NUMBERS = "biuf"
+# Bytes of an entry of an array of text.
+LARGEST_ITEM = 4096
 _SCALARS = {bool: "?", int: "<i8", float: "<f8"}
 
 
@@ -23,7 +26,15 @@ class NotPlainError(TypeError):
     """A value that is no plain data, and where it stands."""
 
 
-def encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+Arrays = dict[str, np.ndarray]
+
+
+def encoded(
+    value: Any,
+    name: str,
+    arrays: Arrays,
+    others: Callable[[Any, str, Arrays], Any] | None = None,
+) -> Any:
     """What JSON can hold of a value; arrays go to ``arrays``, by where they stand.
 
     Parameters
@@ -33,151 +44,181 @@ def encoded(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         Where it stands.
     arrays : dict
         Filled.
+    others : callable, optional
+        Encodes what is no plain data, as this does.
 
     Raises
     ------
     NotPlainError
         If there is something else inside; in words that name it.
     """
-    if isinstance(value, np.generic):
-        return {"scalar": [value.dtype.str, encoded(value.item(), name, arrays)]}
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"float": repr(value)}
-    if isinstance(value, torch.Tensor):
-        arrays[name] = value.detach().cpu().numpy().copy()
-        return {"tensor": name}
-    if isinstance(value, np.ndarray):
-        return _encoded_array(value, name, arrays)
-    if isinstance(value, tuple):
-        return {"tuple": _encoded_items(value, name, arrays)}
-    if isinstance(value, list):
-        return _encoded_list(value, name, arrays)
-    if isinstance(value, dict):
-        items = [
-            [encoded(key, name, arrays), encoded(part, f"{name}.{key}", arrays)]
-            for key, part in value.items()
-        ]
-        return {"dict": items}
-    raise NotPlainError(f"{name} is {value!r}, of {type(value).__name__}")
+    return _Encoder(arrays, others).encoded(value, name)
 
 
-def _encoded_items(values: Any, name: str, arrays: dict[str, np.ndarray]) -> list:
-    return [encoded(v, f"{name}.{i}", arrays) for i, v in enumerate(values)]
+class _Encoder:
+    def __init__(self, arrays: Arrays, others: Callable | None) -> None:
+        self.arrays, self.others = arrays, others
 
-
-def _encoded_array(
-    value: np.ndarray, name: str, arrays: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    if value.dtype.kind in NUMBERS:
-        arrays[name] = value
-        return {"array": name}
-    if value.dtype.kind not in "OU":
-        raise NotPlainError(f"{name} is an array of {value.dtype}")
-    parts = _encoded_items(value.ravel().tolist(), name, arrays)
-    return {"objects": [value.dtype.str, list(value.shape), parts]}
-
-
-def _encoded_list(values: list, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    if len(values) >= LONG:
-        kind = type(values[0])
-        alike = all(type(value) is kind for value in values)
-        if alike and issubclass(kind, np.generic) and kind().dtype.kind in "f":
-            values, kind = [value.item() for value in values], float
-        if alike and kind in _SCALARS and not _overflows(values, kind):
-            arrays[name] = np.array(values, dtype=_SCALARS[kind])
-            return {"numbers": name}
-        if alike and kind is dict and len({tuple(value) for value in values}) == 1:
-            columns = {
-                key: _encoded_list([v[key] for v in values], f"{name}.{key}", arrays)
-                for key in values[0]
-                if isinstance(key, str)
+    def encoded(self, value: Any, name: str) -> Any:
+        if isinstance(value, np.generic):
+            return {"scalar": [value.dtype.str, self.encoded(value.item(), name)]}
+        if value is None or isinstance(value, str | bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else {"float": repr(value)}
+        if isinstance(value, torch.Tensor):
+            self.arrays[name] = value.detach().cpu().numpy().copy()
+            return {"tensor": name}
+        if isinstance(value, np.ndarray):
+            return self._array(value, name)
+        if isinstance(value, tuple):
+            return {"tuple": self._items(value, name)}
+        if isinstance(value, list):
+            return self._list(value, name)
+        if isinstance(value, dict):
+            return {
+                "dict": [
+                    [self.encoded(key, name), self.encoded(part, f"{name}.{key}")]
+                    for key, part in value.items()
+                ]
             }
-            if columns and len(columns) == len(values[0]):
-                return {"rows": columns}
-        if alike and kind is list and len({len(value) for value in values}) == 1:
-            parts = [
-                _encoded_list(list(column), f"{name}.{i}", arrays)
-                for i, column in enumerate(zip(*values, strict=True))
-            ]
-            if parts:
-                return {"lists": parts}
-    return _encoded_items(values, name, arrays)
+        if self.others is not None:
+            return {"object": self.others(value, name, self.arrays)}
+        raise NotPlainError(f"{name} is {value!r}, of {type(value).__name__}")
+
+    def _items(self, values: Any, name: str) -> list:
+        return [self.encoded(value, f"{name}.{i}") for i, value in enumerate(values)]
+
+    def _array(self, value: np.ndarray, name: str) -> dict[str, Any]:
+        if value.dtype.kind in NUMBERS:
+            self.arrays[name] = value
+            return {"array": name}
+        if value.dtype.kind not in "OU":
+            raise NotPlainError(f"{name} is an array of {value.dtype}")
+        parts = self._items(value.ravel().tolist(), name)
+        return {"objects": [value.dtype.str, list(value.shape), parts]}
+
+    def _list(self, values: list, name: str) -> Any:
+        if len(values) < LONG or len({type(value) for value in values}) > 1:
+            return self._items(values, name)
+        return self._columns(values, name) or self._items(values, name)
+
+    def _columns(self, values: list, name: str) -> dict[str, Any] | None:
+        """Of a long list of values of one type, if they are alike."""
+        first = values[0]
+        if isinstance(first, np.floating):
+            values = [value.item() for value in values]
+        kind = type(values[0])
+        if kind in _SCALARS and not _overflows(values, kind):
+            self.arrays[name] = np.array(values, dtype=_SCALARS[kind])
+            return {"numbers": name}
+        if kind is dict and _is_table(values):
+            columns = {
+                key: self._list([value[key] for value in values], f"{name}.{key}")
+                for key in first
+            }
+            return {"rows": columns}
+        if kind is list and first and len({len(value) for value in values}) == 1:
+            parts = zip(*values, strict=True)
+            columns_of = enumerate(map(list, parts))
+            return {"lists": [self._list(c, f"{name}.{i}") for i, c in columns_of]}
+        return None
+
+
+def _is_table(values: list[dict]) -> bool:
+    keys = list(values[0])
+    same = all(list(value) == keys for value in values)
+    return bool(keys) and same and all(isinstance(key, str) for key in keys)
 
 
 def _overflows(values: list, kind: type) -> bool:
     return kind is int and not all(-(2**63) <= value < 2**63 for value in values)
 
 
-def decoded(node: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The value that was encoded.
+def decoded(node: Any, arrays: Arrays, others: Callable | None = None) -> Any:
+    """The value that was encoded; ``others`` decodes what is no plain data.
 
     Raises
     ------
     ValueError, KeyError, TypeError
         If nothing was encoded so, or an array is missing.
     """
-    if isinstance(node, list):
-        return [decoded(part, arrays) for part in node]
-    if not isinstance(node, dict):
-        return node
-    ((kind, content),) = node.items()
-    return _DECODERS[kind](content, arrays)
+    return _Decoder(arrays, others).decoded(node)
 
 
-def _scalar(content: list, arrays: dict[str, np.ndarray]) -> np.generic:
-    kind, value = content
-    dtype = _dtype_of(kind, NUMBERS)
-    return dtype.type(decoded(value, arrays))
+class _Decoder:
+    def __init__(self, arrays: Arrays, others: Callable | None) -> None:
+        self.arrays, self.others = arrays, others
+
+    def decoded(self, node: Any) -> Any:
+        if isinstance(node, list):
+            return [self.decoded(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        ((kind, content),) = node.items()
+        if kind not in _KINDS:
+            raise ValueError(f"{kind!r} is no kind of plain data")
+        return getattr(self, f"_{kind}")(content)
+
+    def _scalar(self, content: list) -> np.generic:
+        kind, value = content
+        return _dtype_of(kind, NUMBERS).type(self.decoded(value))
+
+    def _float(self, text: str) -> float:
+        return float(text)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        return torch.tensor(self.arrays[name], device="cpu")
+
+    def _array(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def _numbers(self, name: str) -> list:
+        return self.arrays[name].tolist()
+
+    def _tuple(self, parts: list) -> tuple:
+        return tuple(map(self.decoded, parts))
+
+    def _dict(self, items: list) -> dict:
+        return {self.decoded(key): self.decoded(part) for key, part in items}
+
+    def _rows(self, columns: dict) -> list[dict]:
+        read = map(self.decoded, columns.values())
+        rows = zip(*read, strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _lists(self, parts: list) -> list[list]:
+        return [list(row) for row in zip(*map(self.decoded, parts), strict=True)]
+
+    def _objects(self, content: list) -> np.ndarray:
+        kind, shape, parts = content
+        dtype = _dtype_of(kind, "OU")
+        parts = self.decoded(parts)
+        if not all(
+            part is None or isinstance(part, str | int | float) for part in parts
+        ):
+            raise ValueError("an array holds something else than text and numbers")
+        # Text as long as its dtype says may be longer than memory.
+        array = np.array(parts, dtype=object)
+        if dtype.kind == "U":
+            array = array.astype(str).astype(dtype) if len(parts) else array.astype(str)
+        return array.reshape(shape)
+
+    def _object(self, content: Any) -> Any:
+        if self.others is None:
+            raise ValueError("there is something else than plain data")
+        return self.others(content, self.arrays)
 
 
-def _objects(content: list, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    kind, shape, parts = content
-    dtype = _dtype_of(kind, "OU")
-    if dtype.kind == "U" and dtype.itemsize > 4 * max(map(len, parts), default=0):
-        raise ValueError("text is shorter than its dtype says")
-    if not all(isinstance(part, str | int | float | None) for part in parts):
-        raise ValueError("an array holds something else than text and numbers")
-    array = np.empty(len(parts), dtype=dtype)
-    array[:] = parts
-    return array.reshape(shape)
+_KINDS = frozenset(
+    name.removeprefix("_")
+    for name, value in vars(_Decoder).items()
+    if name.startswith("_") and not name.startswith("__") and callable(value)
+)
 
 
 def _dtype_of(name: str, kinds: str) -> np.dtype:
     dtype = np.dtype(str(name))
-    if dtype.kind not in kinds:
+    if dtype.kind not in kinds or dtype.itemsize > LARGEST_ITEM:
         raise ValueError(f"{name} is no dtype of plain data")
     return dtype
-
-
-def _rows(columns: dict, arrays: dict[str, np.ndarray]) -> list[dict]:
-    read = [decoded(column, arrays) for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*read, strict=True)]
-
-
-def _lists(parts: list, arrays: dict[str, np.ndarray]) -> list[list]:
-    read = [decoded(part, arrays) for part in parts]
-    return [list(row) for row in zip(*read, strict=True)]
-
-
-def _dict(items: list, arrays: dict[str, np.ndarray]) -> dict:
-    return {decoded(key, arrays): decoded(part, arrays) for key, part in items}
-
-
-def _tensor(name: str, arrays: dict[str, np.ndarray]) -> torch.Tensor:
-    return torch.tensor(arrays[name], device="cpu")
-
-
-_DECODERS: dict[str, Any] = {
-    "scalar": _scalar,
-    "float": lambda text, arrays: float(text),
-    "tensor": _tensor,
-    "array": lambda name, arrays: arrays[name],
-    "objects": _objects,
-    "tuple": lambda parts, arrays: tuple(decoded(part, arrays) for part in parts),
-    "numbers": lambda name, arrays: arrays[name].tolist(),
-    "rows": _rows,
-    "lists": _lists,
-    "dict": _dict,
-}
