@@ -10,7 +10,6 @@ from itertools import product
 from types import SimpleNamespace
 
 import hydra
-import joblib
 import numpy as np
 import pytest
 import yaml
@@ -18,6 +17,7 @@ from matplotlib.image import imread
 from scipy import sparse
 from sklearn.model_selection import train_test_split
 
+import skvae
 from skvae.cli.runs import RunError, read_run, write_failure
 from skvae.presets import SWEEP
 
@@ -133,7 +133,7 @@ def test_a_run_is_what_its_configuration_says(tmp_path, train):
     assert run.config["seed"] == 3
     assert run.metrics["n_test"] == 60
     assert run.metrics["knn_accuracy"] > 0.2  # ten classes
-    params = joblib.load(tmp_path / "run" / "model.joblib").get_params()
+    params = skvae.load(tmp_path / "run" / "model.safetensors").get_params()
     written = {k: v for k, v in run.config["model"].items() if not k.startswith("_")}
     assert {key: params[key] for key in written} == written
     assert params["activation"] == "leaky_relu"
@@ -186,7 +186,7 @@ def test_columns_are_chosen_and_scaled(tmp_path, train):
     metrics = train(tmp_path / "run", *data, *QUICK[:2])
     assert metrics["n_features"] == 2
     assert metrics["knn_accuracy"] is None
-    scaler = joblib.load(tmp_path / "run" / "model.joblib")[0]
+    scaler = skvae.load(tmp_path / "run" / "model.safetensors")[0]
     rows, _ = train_test_split(X[:, [1, 2]], test_size=0.2, random_state=0)
     np.testing.assert_allclose(scaler.mean_, rows.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(scaler.scale_, rows.std(axis=0), rtol=1e-5)

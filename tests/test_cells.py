@@ -1,12 +1,12 @@
 """Single cells on the command line: layers, conditions, codes in .h5ad."""
 
 import anndata
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 
+import skvae
 from skvae import VAETransformer
 from skvae.anndata import transform
 from skvae.cli.commands import main
@@ -68,11 +68,11 @@ def cells(folder, digits):
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_codes_are_written_beside_the_cells(cells, container, capsys):
     data = cells(container=container)
-    command = ["fit", "x.h5ad", "-o", "m.joblib", "-o", "fitted.h5ad", *TINY]
+    command = ["fit", "x.h5ad", "-o", "m.safetensors", "-o", "fitted.h5ad", *TINY]
     assert main(command) == 0, capsys.readouterr().err
     assert "wrote fitted.h5ad" in capsys.readouterr().out
-    assert main(["transform", "m.joblib", "x.h5ad", "-o", "coded.h5ad"]) == 0
-    model = joblib.load("m.joblib")
+    assert main(["transform", "m.safetensors", "x.h5ad", "-o", "coded.h5ad"]) == 0
+    model = skvae.load("m.safetensors")
     for name in ("fitted.h5ad", "coded.h5ad"):
         read = anndata.read_h5ad(name)
         np.testing.assert_allclose(read.obsm["X_skvae"], model.transform(data.X))
@@ -99,20 +99,20 @@ def test_genes_without_names(folder, digits):
 
 def test_a_layer_is_read_in_place_of_X(cells):
     data = cells()
-    fit = ["fit", "x.h5ad", "-o", "m.joblib", "--no-scale", *TINY]
+    fit = ["fit", "x.h5ad", "-o", "m.safetensors", "--no-scale", *TINY]
     assert main([*fit, "--layer", "twice", "-o", "coded.h5ad"]) == 0
-    codes = joblib.load("m.joblib").transform(data.layers["twice"])
+    codes = skvae.load("m.safetensors").transform(data.layers["twice"])
     read = anndata.read_h5ad("coded.h5ad")
     np.testing.assert_allclose(read.obsm["X_skvae"], codes)
     assert read.uns["X_skvae"]["layer"] == "twice"
-    command = ["transform", "m.joblib", "x.h5ad", "--layer", "twice", "-o"]
+    command = ["transform", "m.safetensors", "x.h5ad", "--layer", "twice", "-o"]
     assert main([*command, "c.npy"]) == 0
     np.testing.assert_allclose(np.load("c.npy"), codes)
     search = ["search", "x.h5ad", "--layer", "twice", "--quiet", "--jobs", "1"]
     search += ["--max-epochs", "1", "--folds", "2", "--kld-weights", "1e-3"]
-    search += ["--latent-dims", "2", "--no-scale", "--model", "s.joblib"]
+    search += ["--latent-dims", "2", "--no-scale", "--model", "s.safetensors"]
     assert main(search) == 0
-    mean = joblib.load("s.joblib")[-1].mean_
+    mean = skvae.load("s.safetensors")[-1].mean_
     np.testing.assert_allclose(mean, data.layers["twice"].mean(axis=0), rtol=1e-5)
 
 
@@ -144,13 +144,19 @@ def test_conditions_reach_the_estimator(cells, monkeypatch, capsys):
 def test_what_does_not_fit_together_is_one_clear_line(cells, digits, capsys):
     cells()
     np.save("x.npy", digits[:60, 18:26])
-    assert main(["fit", "x.h5ad", "-o", "m.joblib", *TINY]) == 0
-    fit, code = ["fit", "x.h5ad", *TINY, "-o"], ["transform", "m.joblib"]
+    assert main(["fit", "x.h5ad", "-o", "m.safetensors", *TINY]) == 0
+    fit, code = ["fit", "x.h5ad", *TINY, "-o"], ["transform", "m.safetensors"]
     for arguments, message in (
         ([*fit, "x.h5ad"], "x.h5ad: is the table"),
-        ([*fit, "m.joblib", "-o", "c.csv"], "end the name in one of .joblib, .h5ad"),
+        (
+            [*fit, "m.safetensors", "-o", "c.csv"],
+            "end the name in one of .safetensors, .joblib, .h5ad",
+        ),
         ([*fit, "m.joblib", "--layer", "nope"], "no layer 'nope'; it has twice"),
-        ([*fit, "m.joblib", "--condition", "nope"], "no obs column 'nope'; it has ba"),
+        (
+            [*fit, "m.joblib", "--condition", "nope"],
+            "no obs column 'nope'; it has ba",
+        ),
         (["fit", "x.npy", "-o", "c.h5ad"], "holds the codes beside their table, and x"),
         (["fit", "x.npy", "-o", "m.joblib", "--layer", "a"], "are for .h5ad"),
         ([*code, "x.npy", "-o", "c.h5ad"], "x.npy is none; end the name in one of .n"),
@@ -167,10 +173,29 @@ def test_what_does_not_fit_together_is_one_clear_line(cells, digits, capsys):
 def test_an_estimator_without_conditions_says_so(cells, capsys, monkeypatch):
     cells()
     monkeypatch.setattr("skvae.cli.cells.takes_conditions", lambda model: False)
-    command = ["fit", "x.h5ad", "-o", "m.joblib", *TINY]
+    command = ["fit", "x.h5ad", "-o", "m.safetensors", *TINY]
     assert main([*command, "--condition", "batch"]) == 2
     assert "VAETransformer takes no conditions" in capsys.readouterr().err
     assert main(command) == 0
-    command = ["transform", "m.joblib", "x.h5ad", "-o", "c.npy"]
+    command = ["transform", "m.safetensors", "x.h5ad", "-o", "c.npy"]
     assert main([*command, "--condition", "batch"]) == 2
     assert "VAETransformer takes no conditions" in capsys.readouterr().err
+
+
+def test_a_model_remembers_where_its_rows_were(cells, capsys):
+    data = cells()
+    fit = ["fit", "x.h5ad", "-o", "m.safetensors", "--no-scale", *TINY]
+    assert main([*fit, "--layer", "twice"]) == 0
+    codes = skvae.load("m.safetensors").transform(data.layers["twice"])
+    transform = ["transform", "m.safetensors", "x.h5ad", "-o", "c.npy"]
+    for flags in ([], ["--layer", "twice"]):
+        assert main([*transform, *flags]) == 0
+        np.testing.assert_allclose(np.load("c.npy"), codes, rtol=1e-5)
+    assert main(fit) == 0
+    for flags, message in (
+        (["--layer", "twice"], "the model was fitted on X: leave --layer out"),
+        (["--condition", "batch"], "conditions are without any: leave --condition"),
+    ):
+        capsys.readouterr()
+        assert main([*transform, *flags]) == 2
+        assert message in capsys.readouterr().err

@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skvae
 from skvae import VAETransformer
 from skvae.cli.commands import main
 from skvae.cli.runs import read_run
@@ -36,7 +37,7 @@ def table(tmp_path, digits):
 
 
 def test_search_prints_a_table_and_draws(table, tmp_path, capsys):
-    picture, model = tmp_path / "p.png", tmp_path / "m.joblib"
+    picture, model = tmp_path / "p.png", tmp_path / "m.safetensors"
     arguments = ["--latent-dims", "2", "3", "--kld-weights", "1e-4", "1e-2"]
     arguments += ["--picture", str(picture), "--model", str(model), "--folds", "2"]
     arguments += ["--jobs", "1"]
@@ -47,7 +48,7 @@ def test_search_prints_a_table_and_draws(table, tmp_path, capsys):
     assert out.count("<- best") == 1
     assert "winner: VAETransformer(" in out
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert joblib.load(model).transform(np.load(table)).shape[0] == 120
+    assert skvae.load(model).transform(np.load(table)).shape[0] == 120
 
 
 def test_no_argument_is_the_search_on_digits(tmp_path, capsys, monkeypatch):
@@ -86,7 +87,7 @@ def test_search_writes_a_run_per_candidate(tmp_path, digits, capsys):
         assert run.config["model"]["kld_weight"] == run.metrics["kld_weight"]
         assert run.metrics["n_test"] == len(test)
         assert run.metrics["knn_accuracy"] is not None
-        again = clone(joblib.load(path / "model.joblib")).fit(digits[train])
+        again = clone(skvae.load(path / "model.safetensors")).fit(digits[train])
         expected = elbo_scorer(again, digits[test])
         assert run.metrics["elbo"] == pytest.approx(expected)
 
@@ -111,21 +112,21 @@ def test_an_output_that_is_not_empty_stops_the_search_before_it_trains(
 
 
 def test_fit_and_transform(table, tmp_path, capsys):
-    model, codes = str(tmp_path / "m.joblib"), str(tmp_path / "codes.csv")
+    model, codes = str(tmp_path / "m.safetensors"), str(tmp_path / "codes.csv")
     assert main(["fit", table, "-o", model, "--latent-dim", "3", *QUICK[:2]]) == 0
     assert "nats per row" in capsys.readouterr().out
     assert main(["transform", model, table, "-o", codes]) == 0
     frame = pd.read_csv(codes)
     assert list(frame.columns) == [f"vaetransformer{i}" for i in range(3)]
-    expected = joblib.load(model).transform(np.load(table))
+    expected = skvae.load(model).transform(np.load(table))
     np.testing.assert_allclose(frame.to_numpy(), expected)
 
 
 def test_training_flags_are_parameters(table, tmp_path):
-    model = str(tmp_path / "m.joblib")
+    model = str(tmp_path / "m.safetensors")
     flags = ["--device", "cpu", "--precision", "bf16", "--seed", "3", *QUICK[:2]]
     assert main(["fit", table, "-o", model, *flags]) == 0
-    params = joblib.load(model)[-1].get_params()
+    params = skvae.load(model)[-1].get_params()
     expected = {"device": "cpu", "precision": "bf16", "random_state": 3}
     assert {name: params[name] for name in expected} == expected
 
@@ -167,7 +168,7 @@ def test_names_of_columns_belong_to_the_model(
         part = pd.DataFrame({c: frame.get(c, frame["a"]) for c in columns})
         return written(tmp_path / f"{name}{ending}", part, container)
 
-    model, out = str(tmp_path / "m.joblib"), str(tmp_path / "c.npy")
+    model, out = str(tmp_path / "m.safetensors"), str(tmp_path / "c.npy")
     assert main(["fit", file("a", "abcd"), "-o", model, *TINY, *scale]) == 0
     assert main(["transform", model, file("a", "abcd"), "-o", out]) == 0
     codes = np.load(out)
@@ -185,7 +186,7 @@ def test_names_of_columns_belong_to_the_model(
         assert err.startswith(f"skvae: error: {tmp_path / 'c'}{ending}: ")
         assert message in err
         assert err.count("\n") == 1
-    assert list(joblib.load(model).feature_names_in_) == list("abcd")
+    assert list(skvae.load(model).feature_names_in_) == list("abcd")
 
 
 def test_an_old_model_with_names_is_checked_too(tmp_path, digits):
@@ -202,7 +203,7 @@ def test_an_old_model_with_names_is_checked_too(tmp_path, digits):
 def test_no_names_on_either_side(table, tmp_path, digits, capsys):
     frame = pd.DataFrame(digits[:60], columns=[f"p{i}" for i in range(64)])
     named = written(tmp_path / "named.csv", frame)
-    model, out = str(tmp_path / "m.joblib"), str(tmp_path / "c.npy")
+    model, out = str(tmp_path / "m.safetensors"), str(tmp_path / "c.npy")
     assert main(["fit", table, "-o", model, *TINY]) == 0
     assert main(["transform", model, named, "-o", out]) == 0
     assert capsys.readouterr().err == ""
@@ -221,9 +222,9 @@ def test_names_of_rows_are_kept(tmp_path, digits):
     frame.to_csv(tmp_path / "x.csv")
     frame.to_parquet(tmp_path / "x.parquet")
     anndata.AnnData(frame).write_h5ad(tmp_path / "x.h5ad")
-    model = str(tmp_path / "m.joblib")
+    model = str(tmp_path / "m.safetensors")
     assert main(["fit", str(tmp_path / "x.csv"), "-o", model, *TINY]) == 0
-    assert joblib.load(model).n_features_in_ == 4
+    assert skvae.load(model).n_features_in_ == 4
     for name in ("x.csv", "x.parquet", "x.h5ad"):
         for out in ("c.csv", "c.parquet", "c.tsv", "c.csv.gz"):
             codes = str(tmp_path / out)
@@ -240,7 +241,7 @@ def test_names_of_rows_are_kept(tmp_path, digits):
 def test_codes_do_not_overwrite_the_table(tmp_path, digits, capsys):
     frame = pd.DataFrame(digits[:60, 2:6], columns=list("abcd"))
     path = written(tmp_path / "x.csv", frame)
-    model = str(tmp_path / "m.joblib")
+    model = str(tmp_path / "m.safetensors")
     assert main(["fit", path, "-o", model, *TINY]) == 0
     assert main(["transform", model, path, "-o", path]) == 2
     assert "is the table" in capsys.readouterr().err
@@ -249,7 +250,7 @@ def test_codes_do_not_overwrite_the_table(tmp_path, digits, capsys):
 
 def test_fit_says_what_it_scores_on_held_out_rows(tmp_path, digits, capsys):
     np.save(tmp_path / "x.npy", digits[:200])
-    path, model = str(tmp_path / "x.npy"), str(tmp_path / "m.joblib")
+    path, model = str(tmp_path / "x.npy"), str(tmp_path / "m.safetensors")
     quick = ["--max-epochs", "3", "--hidden-dims", "16", "--latent-dim", "4"]
     quick += ["--no-scale", "--seed", "5"]
     assert main(["fit", path, "-o", model, *quick, "--test-fraction", "0.25"]) == 0
@@ -257,14 +258,14 @@ def test_fit_says_what_it_scores_on_held_out_rows(tmp_path, digits, capsys):
     train, test = next(
         ShuffleSplit(1, test_size=50, random_state=5).split(digits[:200])
     )
-    vae = joblib.load(model)[-1]
+    vae = skvae.load(model)[-1]
     other = clone(vae).fit(digits[train])
     pca = PCA(4).fit(digits[train])
     expected = f"ELBO {other.score(digits[test]):.2f} nats per row; PCA "
     assert f"held out, 50 rows: {expected}{pca.score(digits[test]):.2f}. By" in out
     # The model that is saved has seen all rows.
     np.testing.assert_array_equal(
-        joblib.load(model).transform(digits[:9]),
+        skvae.load(model).transform(digits[:9]),
         clone(vae).fit(digits[:200]).transform(digits[:9]),
     )
     assert main(["fit", path, "-o", model, *quick, "--test-fraction", "0"]) == 0
@@ -273,7 +274,7 @@ def test_fit_says_what_it_scores_on_held_out_rows(tmp_path, digits, capsys):
 
 def test_fit_shows_the_other_pca_of_wide_rows(tmp_path, digits, capsys):
     np.save(tmp_path / "x.npy", digits[:40])
-    path, model = str(tmp_path / "x.npy"), str(tmp_path / "m.joblib")
+    path, model = str(tmp_path / "x.npy"), str(tmp_path / "m.safetensors")
     assert main(["fit", path, "-o", model, *TINY[:-2]]) == 0
     assert "(scikit-learn's PCA.score: " in capsys.readouterr().out
     np.save(tmp_path / "x.npy", digits[:2])
@@ -291,7 +292,7 @@ def test_fit_shows_the_other_pca_of_wide_rows(tmp_path, digits, capsys):
 def test_a_fit_that_no_epoch_improved_says_so(tmp_path, capsys, flags, start):
     # Noise: there is nothing to learn.
     np.save(tmp_path / "x.npy", np.random.RandomState(0).randn(60, 8))
-    arguments = ["fit", str(tmp_path / "x.npy"), "-o", str(tmp_path / "m.joblib")]
+    arguments = ["fit", str(tmp_path / "x.npy"), "-o", str(tmp_path / "m.safetensors")]
     assert main([*arguments, *TINY, *flags]) == 0
     told = f"{start}: no epoch was better on the held-out rows"
     assert told in capsys.readouterr().out
@@ -300,14 +301,14 @@ def test_a_fit_that_no_epoch_improved_says_so(tmp_path, capsys, flags, start):
 @pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_presets_and_widths(tmp_path, digits, capsys):
     np.savez(tmp_path / "x.npz", X=digits[:90], feature_names=range(64))
-    path, model = str(tmp_path / "x.npz"), str(tmp_path / "m.joblib")
+    path, model = str(tmp_path / "x.npz"), str(tmp_path / "m.safetensors")
     start = ["fit", path, "-o", model, "--max-epochs", "1"]
     for name, last in (("lightweight", "vae"), ("vanilla", "ae"), ("rae", "rae")):
         flags = ["--preset", name, "--hidden-dims", "12", "8"]
         assert main([*start, *flags]) == 0
         out = capsys.readouterr().out
         assert ("mean squared error" in out) == (last != "vae")
-        fitted = joblib.load(model).named_steps[last]
+        fitted = skvae.load(model).named_steps[last]
         expected = {**PRESETS[name], "hidden_dims": (12, 8), "max_epochs": 1}
         params = fitted.get_params()
         assert {key: params[key] for key in expected} == expected
@@ -315,7 +316,7 @@ def test_presets_and_widths(tmp_path, digits, capsys):
         assert main(["transform", model, path, "-o", codes]) == 0
         assert np.load(codes).shape == (90, PRESETS[name]["latent_dim"])
     assert main([*start, "--hidden-dims", "--latent-dim", "2"]) == 0
-    assert joblib.load(model)[-1].hidden_dims == ()
+    assert skvae.load(model)[-1].hidden_dims == ()
     assert main([*start, "--preset", "rae", "--kld-weight", "1"]) == 2
     assert "--preset rae is of RAETransformer" in capsys.readouterr().err
 
@@ -324,11 +325,11 @@ def test_presets_and_widths(tmp_path, digits, capsys):
 def test_search_takes_the_presets_of_a_vae(table, tmp_path, capsys):
     start = ["search", table, "-o", str(tmp_path / "p.png"), "--jobs", "1", *QUICK]
     start += ["--hidden-dims", "8", "--folds", "2"]
-    model = str(tmp_path / "m.joblib")
+    model = str(tmp_path / "m.safetensors")
     arguments = ["--preset", "beta", "--kld-weights", "1e-3", "--model", model]
     arguments += ["--latent-dims", "3"]
     assert main([*start, *arguments]) == 0
-    params = joblib.load(model)[-1].get_params()
+    params = skvae.load(model)[-1].get_params()
     expected = {"dropout_rate": 0.15, "linear_path": None, "latent_dim": 3}
     assert {key: params[key] for key in expected} == expected
     capsys.readouterr()
@@ -352,12 +353,12 @@ def test_search_has_a_pca_for_sparse_tables(tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_fewer_units_than_columns(tmp_path, digits):
-    model = str(tmp_path / "m.joblib")
+    model = str(tmp_path / "m.safetensors")
     for n_columns, expected in ((4, 3), (11, 10), (30, 10), (1, 1)):
         np.save(tmp_path / "x.npy", digits[:60, 20 : 20 + n_columns])
         quick = ["--max-epochs", "1", "--hidden-dims", "8", "--test-fraction", "0"]
         assert main(["fit", str(tmp_path / "x.npy"), "-o", model, *quick]) == 0
-        assert joblib.load(model)[-1].latent_dim == expected
+        assert skvae.load(model)[-1].latent_dim == expected
 
 
 def test_ctrl_c_is_no_traceback(table, monkeypatch, capsys):
@@ -385,7 +386,7 @@ def test_a_search_warns_once(tmp_path, capfd):
 def test_a_warning_is_one_line(tmp_path, capsys):
     X = np.random.RandomState(0).randn(60, 4) * [1, 1, 1, 1e6]
     np.save(tmp_path / "x.npy", X)
-    arguments = ["fit", str(tmp_path / "x.npy"), "-o", str(tmp_path / "m.joblib")]
+    arguments = ["fit", str(tmp_path / "x.npy"), "-o", str(tmp_path / "m.safetensors")]
     arguments += ["--likelihood", "gaussian"]
     assert main([*arguments, *TINY, "--no-scale"]) == 0
     err = capsys.readouterr().err
@@ -411,11 +412,11 @@ def test_every_kind_of_file(tmp_path, digits, capsys):
         ("csr.npz", False),
         ("x.h5ad", True),
     ):
-        model = str(tmp_path / f"{name}.joblib")
+        model = str(tmp_path / f"{name}.safetensors")
         arguments = ["--label", "label"] if label else []
         command = ["fit", str(tmp_path / name), "-o", model, *TINY, *arguments]
         assert main(command) == 0, capsys.readouterr().err
-        assert joblib.load(model).n_features_in_ == 64
+        assert skvae.load(model).n_features_in_ == 64
 
 
 @pytest.mark.parametrize(
@@ -431,9 +432,18 @@ def test_every_kind_of_file(tmp_path, digits, capsys):
         (["search", "nan.csv"], "contains NaN"),
         (["search", "ok.npy", "--picture", "nowhere/p.png"], "folder does not exist"),
         (["search", "ok.npy", "--picture", "p.doc"], "end the name in one of .png"),
-        (["fit", "ok.npy", "-o", "model.pkl"], "end the name in one of .joblib"),
-        (["fit", "ok.npy", "-o", "m.joblib", "--device", "abacus"], "device='abacus'"),
-        (["fit", "ok.npy", "-o", "m.joblib", "--sep", ";"], "are for .csv and .tsv"),
+        (
+            ["fit", "ok.npy", "-o", "model.pkl"],
+            "end the name in one of .safetensors, .joblib",
+        ),
+        (
+            ["fit", "ok.npy", "-o", "m.joblib", "--device", "abacus"],
+            "device='abacus'",
+        ),
+        (
+            ["fit", "ok.npy", "-o", "m.joblib", "--sep", ";"],
+            "are for .csv and .tsv",
+        ),
         (["search", ".", "-o", "p.png"], "is a folder, not a file"),
         (["transform", "ok.npy", "ok.npy", "-o", "c.npy"], "not a model"),
         (["transform", "old.joblib", "ok.npy", "-o", "c.npy"], "another version of"),
@@ -472,11 +482,11 @@ def test_bad_files_get_one_line_and_status_2(
         ["search", "--folds", "1"],
         ["search", "--precision", "half"],
         ["fit", "x.npy"],
-        ["fit", "x.npy", "-o", "m.joblib", "--test-fraction", "1"],
-        ["fit", "x.npy", "-o", "m.joblib", "--seed", "-1"],
-        ["fit", "x.npy", "-o", "m.joblib", "--sep", "ab"],
-        ["fit", "x.npy", "-o", "m.joblib", "--decimal", ";"],
-        ["fit", "x.npy", "-o", "m.joblib", "--preset", "nope"],
+        ["fit", "x.npy", "-o", "m.safetensors", "--test-fraction", "1"],
+        ["fit", "x.npy", "-o", "m.safetensors", "--seed", "-1"],
+        ["fit", "x.npy", "-o", "m.safetensors", "--sep", "ab"],
+        ["fit", "x.npy", "-o", "m.safetensors", "--decimal", ";"],
+        ["fit", "x.npy", "-o", "m.safetensors", "--preset", "nope"],
     ],
 )
 def test_bad_flags_get_status_2(arguments, capsys):

@@ -1,6 +1,5 @@
 import json
 
-import joblib
 import numpy as np
 import pytest
 from scipy import sparse
@@ -10,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+import skvae
 from skvae import VAETransformer
 from skvae.cli.runs import (
     RunError,
@@ -121,7 +121,7 @@ def test_a_run_reads_back(run, digits, labels):
     expected = PCA(2).fit_transform(codes)
     shown = np.abs(read.arrays["codes"])
     np.testing.assert_allclose(shown, np.abs(expected), atol=1e-6)
-    loaded = joblib.load(directory / "model.joblib")
+    loaded = skvae.load(directory / "model.safetensors")
     np.testing.assert_array_equal(loaded.transform(digits[300:400]), codes)
     assert not [path for path in directory.iterdir() if path.name.startswith(".")]
 
@@ -232,7 +232,7 @@ def test_metrics_are_written_last(tmp_path, fitted, digits, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_run(tmp_path, fitted, digits[:40], config={}, seconds=1.0)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"config.json", "model.joblib", "history.csv"}
+    assert names == {"config.json", "model.safetensors", "history.csv"}
     with pytest.raises(RunError, match=r"half-written: no metrics\.json"):
         read_run(tmp_path)
 
@@ -246,7 +246,7 @@ def test_metrics_are_written_last(tmp_path, fitted, digits, monkeypatch):
         ("metrics.json", None, "half-written: no metrics.json"),
         ("config.json", None, "no config.json"),
         ("config.json", "\xff", "config.json is not JSON"),
-        ("model.joblib", None, "no model.joblib"),
+        ("model.safetensors", None, "no model.safetensors"),
         ("history.csv", "epoch\none\n", "history.csv is no table of numbers"),
         ("history.csv", "epoch\n1,2\n", "history.csv is no table of numbers"),
         ("arrays.npz", "PK", "arrays.npz cannot be read"),

@@ -4,9 +4,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pickle import UnpicklingError
 
-import joblib
 import numpy as np
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -34,6 +32,7 @@ from .files import (
     write_table,
 )
 from .flags import make_parser
+from .model_files import MODEL_ENDINGS, dump_model, load_model, place_of_rows
 from .pipeline import make_model, order_of_columns
 from .plots import plot_search
 from .search import (
@@ -53,7 +52,6 @@ from .table import ending, some
 
 DIGITS_EPOCHS = 40
 DEFAULT_DIM = 10
-MODEL_ENDINGS = (".joblib",)
 FAMILY = (VAETransformer, AETransformer, RAETransformer, SAETransformer)
 
 
@@ -163,11 +161,6 @@ def _digits() -> Table:
     return Table(digits.data / 16.0, list(digits.feature_names), digits.target)
 
 
-def _dump(model, path: str) -> None:
-    joblib.dump(model, path)
-    print(f"wrote {path}")
-
-
 # -- search ----------------------------------------------------------------------------
 
 
@@ -215,7 +208,7 @@ def _search(args) -> None:
     print(format_results(rows))
     _print_winner(grid, rows, X.shape[1])
     if args.model is not None:
-        _dump(grid.best_estimator_, args.model)
+        dump_model(grid.best_estimator_, args.model, layer=args.layer)
     if args.out is not None:
         _write_runs(args, grid, table)
     try:
@@ -278,7 +271,7 @@ def _fit(args) -> None:
             write_cells(out, table, model, codes, args.layer)
             print(f"wrote {out}")
         else:
-            _dump(model, out)
+            dump_model(model, out, layer=args.layer, conditions=args.condition)
     fitted = model[-1]
     print(
         f"{fitted.n_iter_} epochs, best {fitted.best_epoch_}; "
@@ -337,11 +330,15 @@ def _print_start(fitted) -> None:
 
 def _transform(args) -> None:
     check_writable(args.out, (*WRITABLE, CELLS))
-    model = _load(args.model)
+    fitted = load_model(args.model)
+    model = fitted.estimator
     refuse_input(args.file, args.out)
+    refuse_conditions(model, args.condition or None)
+    args.layer, args.condition = place_of_rows(
+        fitted, args.layer, args.condition, is_cells=ending(args.file) == CELLS
+    )
     table = _read(args)
     conditions = table.conditions
-    refuse_conditions(model, conditions)
     try:
         X = _as_fitted(model, table, args.file)
         codes = np.asarray(routing.call(model, "transform", X, conditions))
@@ -354,32 +351,6 @@ def _transform(args) -> None:
         final = model[-1] if hasattr(model, "steps") else model
         write_table(args.out, codes, final.get_feature_names_out(), table.row_names)
     print(f"wrote {args.out} ({codes.shape[0]} x {codes.shape[1]})")
-
-
-def _is_of_another_version(error: Exception) -> bool:
-    """Whether a file names what skvae has had, or will have, and has not now."""
-    moved = isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(
-        "skvae."
-    )
-    return moved or (
-        isinstance(error, UnpicklingError | AttributeError | ValueError)
-        and "skvae" in str(error)
-    )
-
-
-def _load(path: str):
-    try:
-        model = joblib.load(path)
-    except FileNotFoundError as error:
-        raise TableError(f"{path}: no such file") from error
-    except Exception as error:
-        reason = "not a model that skvae saved"
-        if _is_of_another_version(error):
-            reason = "another version of skvae saved this model; fit it anew"
-        raise TableError(f"{path}: {reason}") from error
-    if not hasattr(model, "transform"):
-        raise TableError(f"{path}: not a model that skvae saved")
-    return model
 
 
 def _as_fitted(model, table: Table, path: str):

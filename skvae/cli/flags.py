@@ -21,10 +21,10 @@ examples:
   python -m skvae search cells.h5ad --label cell_type
   python -m skvae search table.csv --numeric-only --latent-dims 2 4 8
   python -m skvae search table.csv --out runs/table
-  python -m skvae fit table.csv -o model.joblib --latent-dim 8
-  python -m skvae fit german.csv -o model.joblib --sep ';' --decimal ','
-  python -m skvae transform model.joblib table.csv -o codes.csv
-  python -m skvae fit cells.h5ad --layer log1p -o model.joblib -o coded.h5ad
+  python -m skvae fit table.csv -o model.safetensors --latent-dim 8
+  python -m skvae fit german.csv -o model.safetensors --sep ';' --decimal ','
+  python -m skvae transform model.safetensors table.csv -o codes.csv
+  python -m skvae fit cells.h5ad --layer log1p -o model.safetensors -o coded.h5ad
 
 Text (.csv, .tsv, .csv.gz) starts with a line of names. A first column without a name
 holds names of rows. Names of rows are kept in the codes. A model keeps the names of its
@@ -88,7 +88,7 @@ def _add_search(commands) -> argparse.ArgumentParser:
         help="picture to write; default: %(default)s",
     )
     command.add_argument(
-        "--model", metavar="FILE", help="also save the winner (.joblib)"
+        "--model", metavar="FILE", help="also save the winner (.safetensors)"
     )
     command.add_argument(
         "--out",
@@ -121,8 +121,9 @@ def _add_fit(commands) -> argparse.ArgumentParser:
         required=True,
         action="append",
         metavar="FILE",
-        help=f"a .joblib file for the model; or, if the table is of {CELLS}, another "
-        "one for the table with the codes in obsm; repeat it for both",
+        help="a .safetensors file for the model, which holds no code; or, if the table "
+        f"is of {CELLS}, another one for the table with the codes in obsm; repeat it "
+        "for both",
     )
     command.add_argument(
         "--latent-dim",
@@ -154,9 +155,10 @@ def _add_transform(commands) -> argparse.ArgumentParser:
     command = commands.add_parser(
         "transform",
         help="code rows with a saved model",
-        description="Code rows. A .joblib file can run code: load only your own.",
+        description="Code rows. A .safetensors file holds no code; a .joblib file can "
+        "run some: load only your own.",
     )
-    command.add_argument("model", help="a .joblib file from fit or search")
+    command.add_argument("model", help="a file from fit or search")
     command.add_argument("file", help=f"table ({', '.join(READABLE)})")
     command.add_argument(
         "-o",

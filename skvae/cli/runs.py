@@ -23,11 +23,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import _safe_indexing, gen_batches
 
 from .._data.dataset import chunk_rows
+from ..files import save
 from ..metrics import _final, log_likelihood_scorer
 from ..vae import VAETransformer
 
 CONFIG = "config.json"
-MODEL = "model.joblib"
+MODEL = "model.safetensors"
+# Of an estimator that is none of ours.
+OTHER_MODEL = "model.joblib"
 HISTORY = "history.csv"
 ARRAYS = "arrays.npz"
 METRICS = "metrics.json"
@@ -47,7 +50,7 @@ class RunError(ValueError):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a finished run left; ``model.joblib``, which can run code, stays shut.
+    """What a finished run left; ``model.safetensors`` stays shut.
 
     Attributes
     ----------
@@ -86,7 +89,7 @@ def start_run(directory, config: dict) -> None:
     if (directory / METRICS).exists():
         raise RunError(f"{directory}: already holds a finished run")
     directory.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
+    for name in (*FILES, OTHER_MODEL):
         (directory / name).unlink(missing_ok=True)
     _write_json(directory / CONFIG, config)
 
@@ -176,13 +179,20 @@ def write_run(
     start_run(directory, config)
     metrics, arrays = evaluate(model, X_test, y_test, X_train=X_train, y_train=y_train)
     metrics["seconds"] = float(seconds)
-    with _replacing(directory / MODEL) as file:
-        joblib.dump(model, file)
+    _write_model(directory, model)
     _write_history(directory / HISTORY, _final_estimator(model).history_)
     with _replacing(directory / ARRAYS) as file:
         np.savez_compressed(file, **arrays)
     _write_json(directory / METRICS, metrics)
     return metrics
+
+
+def _write_model(directory: Path, model) -> None:
+    try:
+        save(model, directory / MODEL)
+    except (TypeError, ValueError):  # it holds code
+        with _replacing(directory / OTHER_MODEL) as file:
+            joblib.dump(model, file)
 
 
 def write_failure(directory, config: dict, error: BaseException) -> None:
@@ -411,6 +421,8 @@ def read_run(directory) -> FinishedRun:
     if not (directory / METRICS).is_file():
         raise RunError(_why_unfinished(directory))
     missing = [n for n in FILES if n != ERROR and not (directory / n).is_file()]
+    if (directory / OTHER_MODEL).is_file():
+        missing = [name for name in missing if name != MODEL]
     if missing:
         raise RunError(f"no {', '.join(missing)}")
     return FinishedRun(
