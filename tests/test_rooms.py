@@ -13,6 +13,8 @@ ORDER = [
         "cli",
         "anndata",
         "files",
+        "onnx",
+        "_onnx",
         "inspection",
         "_diagnosis",
         "metrics",
