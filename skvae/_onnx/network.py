@@ -27,10 +27,10 @@ def activated(h: Value, name: str) -> Value:
 
 
 def normalised(h: Value, norm: Any) -> Value:
-    own: tuple[Any, ...]
+    own: Any
     if isinstance(norm, BatchNorm):
         own = (norm.running_mean, norm.running_var)
-        own += (norm.weight, norm.bias)
+        own = (*own, norm.weight, norm.bias)
         mean, variance, weight, bias = (p.detach().double().cpu().numpy() for p in own)
         factor = weight / np.sqrt(variance + norm.eps)
         return (h - mean) * factor + bias
