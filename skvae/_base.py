@@ -35,6 +35,14 @@ from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
 
+# Attributes that belong to the user, and what scikit-learn notes.
+_NOT_OF_A_FIT = (
+    "_metadata_request",
+    "_skl_callbacks",
+    "_sklearn_output_config",
+    "_sklearn_version",
+)
+
 
 @contextmanager
 def _unchanged_on_failure(estimator):
@@ -246,6 +254,10 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             if checkpoint_dir is not None:
                 checkpoint = self._checkpoint(checkpoint_dir, rows, seeds, warm=warm)
                 seeds = checkpoint.seeds_of(seeds)
+                if checkpoint.has_result:
+                    self._take_result(checkpoint.result())
+                    task.end()
+                    return rows, None
             task.fitted_attributes = partial(self._as_fitted, rows, seeds)
             fit = fit_rows(
                 rows,
@@ -258,6 +270,8 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             )
             self._commit(fit, rows.dtype)
             codes = self._measure(rows, seeds)
+            if checkpoint is not None:
+                checkpoint.write_result(self._result())
             task.end()
         if self.verbose and self.early_stopping:
             start = "the last fit" if warm else fit.state.start
@@ -351,6 +365,18 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         drawn = None if self.random_state is None and not warm else seeds
         name = fingerprint(self, rows, drawn, previous)
         return FitCheckpoint(directory, name, verbose=bool(self.verbose))
+
+    def _result(self) -> dict[str, Any]:
+        """What a fit leaves on the estimator, as plain data."""
+        others = {*self._get_param_names(), *_NOT_OF_A_FIT}
+        return {k: v for k, v in self.__getstate__().items() if k not in others}
+
+    def _take_result(self, state: dict[str, Any]) -> None:
+        """Be fitted so."""
+        packed = state.pop("_packed")
+        self._fitted = unpacked(packed, self._strategy_type, self.callbacks)
+        self.net_ = self._fitted.net
+        self.__dict__.update(state)
 
     def _next_seeds(self, *, fresh: bool) -> Seeds:
         """Seeds of this call; later calls of one estimator have others."""

@@ -73,8 +73,14 @@ def assert_resumed(make, killed_in, directory, X, *, epochs=(3,), **given):
     resumed = make().fit(X, checkpoint_dir=directory, **given)
     assert len(os.listdir(directory)) == 1
     assert_same(resumed, whole, X, **given)
+    killed_in(1)  # an epoch would be the end of it
     again = make().fit(X, checkpoint_dir=directory, **given)
     assert_same(again, whole, X, **given)
+    killed_in(0)
+    if not whole.get_params()["callbacks"]:
+        resumed.partial_fit(X, **given)
+        again.partial_fit(X, **given)
+        np.testing.assert_array_equal(again.transform(X), resumed.transform(X))
 
 
 def assert_same(one, other, X, **given):

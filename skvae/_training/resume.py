@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.mixture import GaussianMixture
 
 from .._utils.plain_data import NotPlainError, decoded, encoded
 from .._utils.seeds import Seeds
@@ -104,6 +105,39 @@ class FitCheckpoint:
         self._seeds = seeds
         return seeds
 
+    # -- what came of it ---------------------------------------------------------------
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the fit is at its end, and what it found is here."""
+        return self.header is not None and "result" in self.header
+
+    def result(self) -> dict[str, Any]:
+        """What :meth:`write_result` was given."""
+        assert self.header is not None
+        if self.verbose:
+            print(f"Nothing to fit: {self.path} holds the result.", flush=True)
+        arrays, self._arrays = self._arrays, {}
+        return decoded(self.header["result"], arrays, _mixture_of)
+
+    def write_result(self, state: dict[str, Any]) -> None:
+        """Replace what training was by what came of it: fitted attributes.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; the last checkpoint is left.
+        """
+        assert self._seeds is not None
+        arrays: dict[str, np.ndarray] = {}
+        header = {
+            "format": FORMAT,
+            "n_epochs": self.n_epochs,
+            "seeds": [self._seeds.entropy, self._seeds.call],
+            "result": encoded(state, "result", arrays, _node_of_mixture),
+        }
+        self._write(header, arrays)
+
     # -- writing -----------------------------------------------------------------------
 
     def write(self, net: EpochNet, best: BestEpoch | None, *, has_ended: bool) -> None:
@@ -131,10 +165,13 @@ class FitCheckpoint:
                 if name not in _SHOWING
             },
         }
+        self._write(header, arrays)
+
+    def _write(self, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         try:
             write_tensor_file(self.path, header, arrays)
         except OSError as error:
-            raise OSError(*self._failure(error, len(net.history))) from error
+            raise OSError(*self._failure(error, header["n_epochs"])) from error
         self.header = header
 
     def _failure(self, error: OSError, epoch: int) -> tuple[int, str, str]:
@@ -233,6 +270,19 @@ def _below(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
     """The entries whose names begin so, by the rest of their names."""
     start = f"{prefix}."
     return {k.removeprefix(start): v for k, v in values.items() if k.startswith(start)}
+
+
+def _node_of_mixture(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """The density of an RAE: the only estimator inside another one."""
+    if type(value) is not GaussianMixture:
+        raise NotPlainError(f"{name} is {value!r}")
+    return encoded(vars(value), name, arrays)
+
+
+def _mixture_of(node: Any, arrays: dict[str, np.ndarray]) -> GaussianMixture:
+    mixture = GaussianMixture()
+    vars(mixture).update(decoded(node, arrays))
+    return mixture
 
 
 # -- what callbacks know: attributes that end in "_", as skorch has them ---------------
