@@ -80,9 +80,9 @@ def test_search_writes_a_run_per_candidate(tmp_path, digits, capsys):
     names = [
         f"kld_weight={w},latent_dim={k}" for w in ("0.01", "1e-05") for k in (2, 3)
     ]
-    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(path.name for path in out.iterdir()) == [*names, "search.json"]
     train, test = next(KFold(3, shuffle=True, random_state=0).split(digits[:120]))
-    for path in out.iterdir():
+    for path in map(out.joinpath, names):
         run = read_run(path)
         assert run.config["model"]["kld_weight"] == run.metrics["kld_weight"]
         assert run.metrics["n_test"] == len(test)

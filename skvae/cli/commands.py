@@ -27,7 +27,6 @@ from .files import (
     Table,
     TableError,
     check_writable,
-    make_empty_folder,
     read_table,
     write_table,
 )
@@ -35,6 +34,7 @@ from .flags import make_parser
 from .model_files import MODEL_ENDINGS, dump_model, load_model, place_of_rows
 from .pipeline import make_model, order_of_columns
 from .plots import plot_search
+from .resume import begin_search, end_search
 from .search import (
     default_dims,
     default_jobs,
@@ -189,8 +189,21 @@ def _search(args) -> None:
         X, scale, dims, args.seed, args.likelihood or "gaussian"
     )
     weights = list(dict.fromkeys(weights))
+    checkpoints = None
     if args.out is not None:
-        make_empty_folder(args.out)
+        checkpoints = begin_search(
+            args.out,
+            resumes=args.resume,
+            X=X,
+            weights=weights,
+            dims=dims,
+            folds=args.folds,
+            scale=scale,
+            params={k: repr(v) for k, v in params.items()},
+            names=table.feature_names,
+        )
+    elif args.resume:
+        raise ValueError("--resume is for a search that was begun with --out DIR.")
     print(f"{name}: {len(weights)} x {len(dims)} grid, {args.folds} folds", flush=True)
     n_fits = len(weights) * len(dims) * args.folds
     grid = search(
@@ -203,6 +216,7 @@ def _search(args) -> None:
         params=params,
         names=table.feature_names,
         quiet=args.quiet,
+        checkpoints=checkpoints,
     )
     rows = results(grid, X)
     print(format_results(rows))
@@ -211,6 +225,7 @@ def _search(args) -> None:
         dump_model(grid.best_estimator_, args.model, layer=args.layer)
     if args.out is not None:
         _write_runs(args, grid, table)
+        end_search(args.out)
     try:
         plot_search(args.picture, grid, rows, X, table.labels, image_shape)
     except TableError as error:

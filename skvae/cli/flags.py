@@ -97,6 +97,11 @@ def _add_search(commands) -> argparse.ArgumentParser:
         "directory of its own in DIR, which must be new or empty",
     )
     command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with a search that was begun with the same --out and was killed",
+    )
+    command.add_argument(
         "--jobs",
         type=_positive,
         help="processes; default: one a core, and one alone for a GPU",

@@ -75,6 +75,11 @@ class FinishedRun:
 # -- writing ---------------------------------------------------------------------------
 
 
+def is_finished(directory) -> bool:
+    """Whether a directory holds a run that was written to its end."""
+    return (Path(directory) / METRICS).exists()
+
+
 def start_run(directory, config: dict) -> None:
     """Make a run directory and write the configuration into it.
 
@@ -86,7 +91,7 @@ def start_run(directory, config: dict) -> None:
         If it holds a finished run, which is left as it is.
     """
     directory = Path(directory)
-    if (directory / METRICS).exists():
+    if is_finished(directory):
         raise RunError(f"{directory}: already holds a finished run")
     directory.mkdir(parents=True, exist_ok=True)
     for name in (*FILES, OTHER_MODEL):

@@ -19,7 +19,7 @@ from ..metrics import _vae, pca_scorer
 from ..vae import VAETransformer
 from .pipeline import make_model, scaler
 from .progress import advance, progress_bar
-from .runs import fit_and_write, recorded_run
+from .runs import fit_and_write, is_finished, recorded_run
 
 # Suggested weights, and how many of them, the smallest, the default grid has: the
 # largest leave next to no unit active.
@@ -101,8 +101,12 @@ def search(
     params: dict,
     names: Sequence[str] | None = None,
     quiet: bool = False,
+    checkpoints: str | None = None,
 ) -> GridSearchCV:
-    """Fit the grid, with a progress bar, and refit the winner on all rows."""
+    """Fit the grid, with a progress bar, and refit the winner on all rows.
+
+    ``checkpoints`` is where fits leave what they are at.
+    """
     cv = KFold(folds, shuffle=True, random_state=0)
     n_fits = len(weights) * len(dims) * folds
     model = make_model(X, VAETransformer(**params), scale=scale, names=names)
@@ -117,13 +121,13 @@ def search(
             cv=cv,
             n_jobs=n_jobs,
             error_score="raise",
-        ).fit(X)
+        ).fit(X, vae__checkpoint_dir=checkpoints)
     grid.scorer_.progress = None
-    _refit(grid, X)
+    _refit(grid, X, checkpoints)
     return grid
 
 
-def _refit(grid: GridSearchCV, X) -> None:
+def _refit(grid: GridSearchCV, X, checkpoints: str | None) -> None:
     """What ``refit="elbo"`` does, apart from the search."""
     elbo = grid.cv_results_["mean_test_elbo"]
     grid.refit = "elbo"
@@ -131,13 +135,15 @@ def _refit(grid: GridSearchCV, X) -> None:
     grid.best_score_ = elbo[grid.best_index_]
     grid.best_params_ = grid.cv_results_["params"][grid.best_index_]
     winner = clone(grid.estimator).set_params(**grid.best_params_)
-    grid.best_estimator_ = winner.fit(X)
+    grid.best_estimator_ = winner.fit(X, vae__checkpoint_dir=checkpoints)
 
 
 def write_runs(
     directory: str, grid: GridSearchCV, X, labels=None, *, quiet: bool = False
 ) -> list[str]:
     """Write a run directory per candidate, fitted on the first fold's training rows.
+
+    Those that are there stay.
 
     One split, not all: a run has one model, and what is held out must be the same for
     all. They are fitted anew, one at a time, because the grid keeps no models, nor
@@ -162,6 +168,9 @@ def write_runs(
             scale = repr(model.named_steps["scale"])
             config = {"model": model[-1].get_params(), "scale": scale}
             at = Path(directory) / name
+            if is_finished(at):  # by a search that was killed behind it
+                advance(bar)
+                continue
             try:
                 with recorded_run(at, config):
                     fit_and_write(at, model, *parts, config=config)
