@@ -8,12 +8,11 @@ import numpy as np
 from .._utils.docs import filled
 from .._utils.optional import optional_import
 
-# Petroff (2021), Accessible Color Sequences for Data Visualization: ten that are told
-# apart with every common deficiency of colour vision.
-PALETTE = (
-    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
-    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
-)
+# Okabe and Ito (2008), Color Universal Design: told apart with every common deficiency
+# of colour vision. Without its yellow, which small dots on white lose.
+BLUE, ORANGE, GREEN, PINK = "#0072b2", "#e69f00", "#009e73", "#cc79a7"
+SKY, VERMILLION, BLACK = "#56b4e9", "#d55e00", "#000000"
+PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILLION, BLACK)
 MUTED = "#6b6b6b"
 # Of what a frame or a ring points out; far from every colour of "viridis".
 HIGHLIGHT = "#d3006c"
@@ -180,9 +179,12 @@ def write_cells(ax, image, texts: np.ndarray) -> list:
 
 
 def shortened(name, most: int = 18) -> str:
-    """A name that leaves room for the picture."""
+    """A name that leaves room for the picture: both ends, where names differ."""
     name = str(name)
-    return name if len(name) <= most else name[: most - 1] + "…"
+    if len(name) <= most:
+        return name
+    end = most // 2
+    return f"{name[: most - end - 1]}…{name[-end:]}"
 
 
 def name_some(axis, names, most: int = 20, **options) -> None:
@@ -198,3 +200,14 @@ def number(value) -> str:
         return f"{float(value):.3g}"
     except (TypeError, ValueError):
         return shortened(value)
+
+
+def label_decades(axis) -> None:
+    """Ticks of a logarithmic axis; within two decades, at 2 and 5 as well."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

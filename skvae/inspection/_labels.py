@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._drawing import PALETTE, legend_beside, limits, shortened, styled
+from ._drawing import MUTED, PALETTE, legend_beside, limits, shortened, styled
 
 # More are no longer told apart: the rarest share a colour.
 MOST_CLASSES = 20
-MARKERS = "o^"
+MARKERS = "o^s"
 MISSING = {"color": "#bbbbbb", "marker": "x", "linewidths": 0.8}
 
 
@@ -54,13 +54,15 @@ def read_labels(labels) -> Classes | Scale:
 
 
 def _missing(labels: np.ndarray) -> np.ndarray:
-    """Whether a label is None, NaN or NaT, as frames have them."""
-    if labels.dtype.kind in "biuUS":
+    """Whether a label is None, NaN, NaT or empty, as frames and files have them."""
+    if labels.dtype.kind in "biu":
         return np.zeros(len(labels), bool)
+    if labels.dtype.kind in "US":
+        return labels == ""
     if labels.dtype.kind in "fcmM":
         return np.isnan(labels)
     # Only what is missing differs from itself; pandas.NA says neither.
-    return np.array([v is None or _differs_from_itself(v) for v in labels], bool)
+    return np.array([v in (None, "") or _differs_from_itself(v) for v in labels], bool)
 
 
 def _differs_from_itself(value) -> bool:
@@ -106,7 +108,7 @@ def _draw_classes(ax, points, classes: Classes, name: str, style: dict):
     if classes.missing.any():
         _draw_missing(ax, points[classes.missing], style)
     if classes.others.any():
-        own = styled_dots({"color": "black", "s": 4}, style)
+        own = styled_dots({"color": MUTED, "s": 4}, style)
         ax.scatter(*points[classes.others].T, label=f"{classes.n_others} others", **own)
     for i, (label, rows) in enumerate(zip(classes.names, classes.rows, strict=True)):
         own = {
@@ -138,5 +140,5 @@ def styled_dots(own: dict, style: dict) -> dict:
     """The style of a group of points: its own, under what a user set."""
     from matplotlib.collections import PathCollection
 
-    default = {"s": 14, "alpha": 0.75, "linewidths": 0, "rasterized": True}
+    default = {"s": 18, "alpha": 0.75, "linewidths": 0, "rasterized": True}
     return styled(PathCollection, {**default, **own}, style)

@@ -8,6 +8,7 @@ from .._base import BaseAutoencoder
 from .._utils.validation import from_torch
 from ..metrics import _final
 from ._drawing import (
+    BLUE,
     axes_or_new,
     documented,
     frame_points,
@@ -208,7 +209,7 @@ class LatentSpaceDisplay:
         if flat:  # heights that mean nothing keep points apart
             heights = np.random.RandomState(0).uniform(size=len(points))
             points = np.column_stack([points, heights])
-        style = {"s": 14.0 if len(points) < 3000 else 5.0}
+        style = {"s": 18.0 if len(points) < 3000 else 5.0}
         self.legend_ = self.colorbar_ = None
         frame_points(ax, points)
         if self.labels is None:
@@ -231,9 +232,7 @@ class LatentSpaceDisplay:
 
 def _plain(style: dict, given_style) -> dict:
     """The style of points without labels."""
-    from ._drawing import PALETTE
-
-    own = styled_dots({"color": PALETTE[0], **style}, given_style or {})
+    own = styled_dots({"color": BLUE, **style}, given_style or {})
     if "c" in own:
         own.pop("color")
     return own

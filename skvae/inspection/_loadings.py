@@ -172,7 +172,9 @@ class LoadingsDisplay:
         self.image_ = ax.imshow(
             shown, aspect="auto", vmin=-limit, vmax=limit, cmap=cmap
         )
-        texts = np.array([[f"{value:.2f}" for value in row] for row in shown], object)
+        texts = np.array(
+            [[f"{value:.2f}" for value in row] for row in shown.round(2) + 0.0], object
+        )
         fits = np.abs(shown).max() < 1000.0 and limit >= 0.05
         self.texts_ = write_cells(ax, self.image_, texts) if fits else []
         name_some(ax.yaxis, [names[i] for i in self.features_], most=30, fontsize=9)

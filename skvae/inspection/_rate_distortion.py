@@ -5,12 +5,13 @@ import numpy as np
 from ..metrics import _vae
 from ._cv_results import column, parameter, values_of
 from ._drawing import (
+    BLUE,
     HIGHLIGHT,
     MUTED,
-    PALETTE,
     axes_or_new,
     documented,
     frame_points,
+    label_decades,
     need_matplotlib,
     styled,
 )
@@ -43,6 +44,8 @@ class RateDistortionDisplay:
         For the markers.
     distortion_name : str, default="distortion (nats per row)"
         Of the axis. With another measure than nats there are no lines of equal ELBO.
+    fit_name : str, default="fits"
+        What points are, in the plural.
 
     Attributes
     ----------
@@ -86,6 +89,7 @@ class RateDistortionDisplay:
         weight_name="kld_weight",
         latent_dims=None,
         distortion_name="distortion (nats per row)",
+        fit_name="fits",
     ):
         self.rate = rate
         self.distortion = distortion
@@ -94,6 +98,7 @@ class RateDistortionDisplay:
         self.weight_name = weight_name
         self.latent_dims = latent_dims
         self.distortion_name = distortion_name
+        self.fit_name = fit_name
 
     @classmethod
     @documented
@@ -275,7 +280,7 @@ class RateDistortionDisplay:
 
         ax = axes_or_new(ax)
         position = np.column_stack([self.rate, self.distortion]).astype(float)
-        frame_points(ax, position, "fits")
+        frame_points(ax, position, self.fit_name)
         _widen(ax)
         handles = self._draw_points(ax, position, scatter_kwargs)
         nats = self.distortion_name == "distortion (nats per row)"
@@ -293,7 +298,7 @@ class RateDistortionDisplay:
             name = f"{self.weight_name}{' (0 in the lowest colour)' if zero else ''}"
             scale = ScalarMappable(weight_norm(self.weights), "viridis")
             self.colorbar_ = ax.figure.colorbar(scale, ax=ax, label=name)
-            self.colorbar_.ax.minorticks_off()
+            label_decades(self.colorbar_.ax.yaxis)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -318,7 +323,7 @@ class RateDistortionDisplay:
                 "zorder": 3 + 1 / (1 + numbers[i]),
             }
             if norm is None:
-                own["color"] = PALETTE[0]
+                own["color"] = BLUE
             else:
                 weight = max(self.weights[i], norm.vmin)
                 own |= {"c": [weight], "norm": norm, "cmap": "viridis"}
@@ -330,14 +335,14 @@ class RateDistortionDisplay:
         if len(set(markers)) > 1 or len(dims) == 1:
             for dim in sorted(dims):
                 style = {"markerfacecolor": "white", "markeredgecolor": "black"}
-                label = f"{dim} unit{'s' * (dim > 1)}"
+                label = f"{dim} unit{'' if dim == 1 else 's'}"
                 style |= {"marker": dims[dim], "linestyle": "", "label": label}
                 handles.append(Line2D([], [], **style))
         elbo = -position.sum(axis=1) if self.elbo is None else np.asarray(self.elbo)
         best = position[int(np.nanargmax(elbo))]
         ring = {"facecolors": "none", "edgecolors": HIGHLIGHT, "linewidths": 2}
         self.best_ = ax.scatter(*best, s=260, label="best ELBO", zorder=4, **ring)
-        count_heaps(ax, position, found, numbers, "fits")
+        count_heaps(ax, position, found, numbers, self.fit_name)
         return [*handles, self.best_]
 
     def _markers(self) -> list[str]:
@@ -398,7 +403,7 @@ def _draw_elbo_lines(ax) -> list:
         ax.text(
             at,
             level - at,
-            f"{-level:.4g}".replace("-0", "0") if level == 0 else f"{-level:.4g}",
+            f"{0.0 - level:.4g}",
             fontsize=8,
             color=MUTED,
             ha="center",

@@ -7,9 +7,10 @@ from .._base import BaseAutoencoder
 from .._utils.validation import from_torch
 from ..metrics import _final
 from ._drawing import (
+    BLUE,
     MOST_NAMES,
     MUTED,
-    PALETTE,
+    VERMILLION,
     axes_or_new,
     documented,
     limits,
@@ -26,7 +27,7 @@ from ._fitted import (
     in_original_units,
     some_rows,
 )
-from ._tiles import checked_image_shape, draw_tiles, n_beyond, scale_of
+from ._tiles import checked_image_shape, draw_tiles, n_beyond, scale_of, tiled_size
 
 # Rows that are shown by default, as images and as bars.
 N_IMAGES, N_BARS = 8, 3
@@ -236,7 +237,7 @@ class ReconstructionDisplay:
 
     def _draw_images(self, ax, cmap):
         shape = checked_image_shape(self.image_shape, self.X.shape[1])
-        ax = axes_or_new(ax, (6.4, 2.2))
+        ax = axes_or_new(ax, tiled_size(2, len(self.X), shape))
         scale = scale_of(self.X)
         strips, names = (self.X, self.X_reconstructed), ("rows", "reconstructed")
         self.image_, _ = draw_tiles(ax, strips, shape, names, scale, cmap)
@@ -302,14 +303,14 @@ def _draw_row(panel, real, rebuilt, bar_kwargs) -> None:
     if len(real) <= MOST_NAMES:
         for values, shift, colour, name in (
             (real, -0.2, MUTED, "row"),
-            (rebuilt, 0.2, PALETTE[0], "reconstruction"),
+            (rebuilt, 0.2, BLUE, "reconstruction"),
         ):
             default = {"width": 0.4, "color": colour, "label": name}
             panel.bar(at + shift, values, **styled(Rectangle, default, bar_kwargs))
         margin = 0.6
     else:
         panel.plot(at, real, color=MUTED, linewidth=1.0, label="row")
-        panel.plot(at, rebuilt, color=PALETTE[6], linewidth=1.0, label="reconstruction")
+        panel.plot(at, rebuilt, color=VERMILLION, linewidth=1.0, label="reconstruction")
         margin = 0.02 * len(real)
     drawn = np.concatenate([real, rebuilt, [0.0]])
     low, high = limits(drawn, reach=REACH)

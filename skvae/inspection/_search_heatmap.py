@@ -174,7 +174,8 @@ class SearchHeatmapDisplay:
             scores[at] = np.fmax(scores[at], mean if np.isfinite(mean) else np.nan)
         if score_name is None:
             nats = score in ("elbo", "rate", "distortion")
-            score_name = f"held-out {score}{' (nats per row)' if nats else ''}"
+            name = "ELBO" if score == "elbo" else score
+            score_name = f"held-out {name}{' (nats per row)' if nats else ''}"
         display = cls(
             scores=scores,
             x_values=x_values,
@@ -239,6 +240,8 @@ class SearchHeatmapDisplay:
         self.colorbar_ = ax.figure.colorbar(
             self.image_, ax=ax, extend=extend, label=self.score_name
         )
+        self.colorbar_.formatter.set_useOffset(False)
+        self.colorbar_.update_ticks()
         n_failed = int(np.isnan(scores).sum())
         if n_failed:
             ax.set_facecolor("#e6e6e6")

@@ -44,6 +44,15 @@ def scale_of(rows: np.ndarray) -> tuple[float, float]:
     return float(least), float(greatest)
 
 
+def tiled_size(
+    n_strips: int, n_tiles: int, image_shape: tuple[int, ...], below: float = 0.2
+) -> tuple[float, float]:
+    """Width and height of a figure for so many tiles, in inches."""
+    height, width = image_shape[:2]
+    high = 5.3 * n_strips * (height + 1) / (n_tiles * (width + 1))
+    return 6.4, float(np.clip(high, 0.9, 7.0)) + below
+
+
 def n_beyond(rows: np.ndarray, scale: tuple[float, float]) -> int:
     """Images with values outside of the scale."""
     return int(((rows < scale[0]) | (rows > scale[1])).any(axis=1).sum())

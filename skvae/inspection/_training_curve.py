@@ -7,8 +7,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..metrics import _autoencoder
 from ._drawing import (
+    BLUE,
     HIGHLIGHT,
-    PALETTE,
+    VERMILLION,
     axes_or_new,
     documented,
     limits,
@@ -209,8 +210,8 @@ class TrainingCurveDisplay:
         dots = "o" if len(epochs) <= MOST_DOTS else None
         lines: list[Any] = []
         for name, values, colour, own in (
-            ("training rows", self.train_values, PALETTE[0], train_kwargs),
-            ("held-out rows", self.valid_values, PALETTE[6], valid_kwargs),
+            ("training rows", self.train_values, BLUE, train_kwargs),
+            ("held-out rows", self.valid_values, VERMILLION, valid_kwargs),
         ):
             if values is None:
                 lines.append(None)

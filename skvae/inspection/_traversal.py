@@ -24,7 +24,7 @@ from ._fitted import (
     in_original_units,
     unit_of_codes,
 )
-from ._tiles import checked_image_shape, draw_tiles, n_beyond, scale_of
+from ._tiles import checked_image_shape, draw_tiles, n_beyond, scale_of, tiled_size
 
 # The inner nine tenths of a normal distribution are so many standard deviations wide.
 NINE_TENTHS = 3.29
@@ -224,9 +224,7 @@ class TraversalDisplay:
     def _draw_images(self, ax, decoded, units, cmap):
         n_units, n_steps, n_features = decoded.shape
         shape = checked_image_shape(self.image_shape, n_features)
-        height, width = shape[:2]
-        high = 1.0 + 5.2 * n_units * (height + 1) / (n_steps * (width + 1))
-        ax = axes_or_new(ax, (6.4, float(np.clip(high, 2.0, 9.0))))
+        ax = axes_or_new(ax, tiled_size(n_units, n_steps, shape, below=0.6))
         rows = decoded.reshape(-1, n_features)
         scale = scale_of(rows)
         names = [f"unit {i}" for i in units]

@@ -5,8 +5,9 @@ import numpy as np
 from .._evaluation.verdicts import ACTIVE_VARIANCE
 from ..metrics import _vae
 from ._drawing import (
+    BLUE,
     MUTED,
-    PALETTE,
+    SMALL,
     axes_or_new,
     documented,
     limits,
@@ -18,6 +19,8 @@ from ._fitted import dense
 # Units whose names all stand below the picture.
 MOST_TICKS = 25
 REACH = 4.0
+# Rows: their KL has a long tail, which is part of the mean.
+FAR = 20.0
 INACTIVE = "#d0d0d0"
 
 
@@ -25,9 +28,11 @@ class UnitActivityDisplay:
     """KL of every latent unit, and which units are active.
 
     Create it by :meth:`from_estimator` or :meth:`from_predictions`. A bar is the mean
-    over rows, and a tick across it the median row: where they are far apart, few rows
-    make the mean. A unit is active if the variance over rows of its posterior mean, in
-    units of the prior, exceeds a threshold [1]_.
+    over rows, and a tick across it the median row. A few rows whose KL is far from that
+    of all others are left out of the means, and the legend says how many. A bar much
+    taller than the others is cut and has its value written into it. A unit is active if
+    the variance over rows of its posterior mean, in units of the prior, exceeds a
+    threshold [1]_.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ class UnitActivityDisplay:
 
     Attributes
     ----------
+    n_left_out_ : int
+        Rows that are not in the means.
     bars_ : matplotlib.container.BarContainer
     median_ : matplotlib.collections.LineCollection
     active_ : ndarray of bool of shape (latent_dim,)
@@ -48,7 +55,7 @@ class UnitActivityDisplay:
 
     See Also
     --------
-    skvae.metrics.kl_per_unit : The heights of the bars.
+    skvae.metrics.kl_per_unit : Means over all rows.
     skvae.metrics.active_units : The number of active units.
     skvae.inspection.diagnose : What to change.
 
@@ -178,17 +185,19 @@ class UnitActivityDisplay:
 
         ax = axes_or_new(ax)
         kl = np.atleast_2d(self.kl)
-        mean, median = kl.mean(axis=0), np.median(kl, axis=0)
+        near = _near(kl.sum(axis=1))
+        self.n_left_out_ = int((~near).sum())
+        mean, median = kl[near].mean(axis=0), np.median(kl, axis=0)
         units = np.arange(len(mean))
         self.active_ = np.asarray(self.variance) > self.threshold
-        colours = [PALETTE[0] if active else INACTIVE for active in self.active_]
+        colours = [BLUE if active else INACTIVE for active in self.active_]
         default = {"width": 0.8, "color": colours, "edgecolor": MUTED, "linewidth": 0.5}
         self.bars_ = ax.bar(units, mean, **styled(Rectangle, default, bar_kwargs))
         ends = (units - 0.3, units + 0.3)
         self.median_ = ax.hlines(
             median, *ends, color="black", linewidth=1.5, label="median row"
         )
-        _, high = limits(np.concatenate([mean, median, [0.0]]), reach=REACH)
+        high = max(limits(mean, reach=REACH)[1], 1e-3)
         ax.set(ylim=(0.0, 1.08 * high), xlim=(-0.7, len(units) - 0.3))
         for unit in np.flatnonzero(mean > 1.08 * high):
             place = {"ha": "center", "va": "top", "fontsize": 8, "rotation": 90}
@@ -203,10 +212,20 @@ class UnitActivityDisplay:
         ax.set_axisbelow(True)
         ax.set(xlabel="latent unit", ylabel="KL from the prior (nats per row)")
         n_active = int(self.active_.sum())
-        handles = [Patch(facecolor=PALETTE[0], label=f"active ({n_active})")]
+        handles = [Patch(facecolor=BLUE, label=f"active ({n_active})")]
         if n_active < len(units):
             label = f"not active ({len(units) - n_active})"
             handles.append(Patch(facecolor=INACTIVE, label=label))
-        self.legend_ = ax.legend(handles=[*handles, self.median_], fontsize=9)
+        handles.append(self.median_)
+        self.legend_ = ax.legend(handles=handles, fontsize=9, title_fontsize=SMALL)
+        if self.n_left_out_:
+            odd = f"without {self.n_left_out_} of {len(kl)} rows, far from all others"
+            self.legend_.set_title(odd)
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _near(total: np.ndarray) -> np.ndarray:
+    """Rows whose KL is not far from that of all others."""
+    low, high = limits(total, reach=FAR)
+    return (total >= low) & (total <= high)
