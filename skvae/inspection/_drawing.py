@@ -20,8 +20,8 @@ SMALL = 8
 # Fewer values have no tails, and fewer than that no middle.
 A_HANDFUL = 10
 A_FEW = 4
-# Distances from the median, in median distances, beyond which one of a handful is odd.
-ODD = 20.0
+# One of a handful is odd if it is farther from the others than so many of their ranges.
+ODD = 10.0
 # Features with names of their own on an axis; more than this no one reads.
 MOST_NAMES = 40
 
@@ -100,15 +100,16 @@ def legend_beside(ax, **options):
 
 
 def inner_range(values: np.ndarray) -> tuple[float, float]:
-    """The middle nine tenths; of a handful of values, those near the median."""
+    """The middle nine tenths; of a handful of values all, or all but an odd one."""
     if len(values) >= A_HANDFUL:
         low = np.quantile(values, 0.05, method="higher")
         high = np.quantile(values, 0.95, method="lower")
         return float(low), float(high)
     if len(values) >= A_FEW:
-        distance = np.abs(values - np.median(values))
-        near = distance <= ODD * np.median(distance)
-        values = values[near] if near.sum() > 1 else values
+        rest = np.delete(values, np.abs(values - np.median(values)).argmax())
+        low, high = float(rest.min()), float(rest.max())
+        gap = max(low - values.min(), values.max() - high)
+        values = rest if 0.0 < ODD * (high - low) < gap else values
     return float(values.min()), float(values.max())
 
 

@@ -1,5 +1,6 @@
 """Labels of points: classes with colours that are told apart, or a scale."""
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ def read_labels(labels) -> Classes | Scale:
         values[~missing] = labels[~missing].astype(float)
         return Scale(values)
     frequent = names[np.argsort(-counts, kind="stable")[:MOST_CLASSES]].tolist()
-    kept = sorted(frequent, key=float) if _numeric(frequent) else sorted(frequent)
+    kept = sorted(frequent, key=float if _numeric(frequent) else _natural)
     others = ~np.isin(texts, kept) & ~missing
     rows = [(texts == name) & ~missing for name in kept]
     return Classes(kept, rows, others, len(names) - len(kept), missing)
@@ -70,6 +71,12 @@ def _differs_from_itself(value) -> bool:
         return bool(value != value)
     except TypeError:
         return True
+
+
+def _natural(name: str) -> list:
+    """For an order in which B2 stands before B10."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if part.isdecimal() else part for part in parts]
 
 
 def _numeric(names) -> bool:

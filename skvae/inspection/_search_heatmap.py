@@ -121,6 +121,7 @@ class SearchHeatmapDisplay:
         ValueError
             If it has no such parameters or score.
         """
+        need_matplotlib()
         results = results_of(estimator)
         refit = getattr(estimator, "refit", None)
         if score is None and isinstance(refit, str):
