@@ -11,6 +11,11 @@ from sklearn.preprocessing import StandardScaler
 from skvae import VAETransformer
 from skvae.inspection import LatentSpaceDisplay
 
+# Fits of a moment say nothing of counts and bits.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 
 @pytest.fixture
 def codes(rng):

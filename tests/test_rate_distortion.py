@@ -11,6 +11,11 @@ from skvae import VAETransformer
 from skvae.inspection import RateDistortionDisplay
 from skvae.metrics import distortion, elbo_scorer, rate, rate_distortion_scorer
 
+# Fits of a moment say nothing of counts and bits.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 
 @pytest.fixture(scope="module")
 def searched(digits):

@@ -10,6 +10,11 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from skvae import VAETransformer
 from skvae.inspection import ReconstructionDisplay
 
+# Fits of a moment say nothing of counts and bits.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 
 def tile(display, strip, j, shape=(8, 8)):
     canvas = np.ma.filled(display.image_.get_array(), np.nan)

@@ -9,6 +9,11 @@ from sklearn.preprocessing import StandardScaler
 from skvae import AETransformer, VAETransformer
 from skvae.inspection import TraversalDisplay
 
+# Fits of a moment say nothing of counts and bits.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 
 def test_a_unit_moves_by_deviations_of_the_prior(fitted):
     display = TraversalDisplay.from_estimator(fitted, image_shape=(8, 8), units=[4])

@@ -8,6 +8,11 @@ from skvae import VAETransformer
 from skvae.inspection import UnitActivityDisplay
 from skvae.metrics import active_units, kl_per_unit
 
+# Fits of a moment say nothing of counts and bits.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::skvae.exceptions.PosteriorCollapseWarning"
+)
+
 
 def heights(display):
     return np.array([bar.get_height() for bar in display.bars_])
@@ -37,13 +42,12 @@ def test_units_that_say_nothing_are_told_apart(rng):
     assert len(colours) == 2
 
 
-def test_posteriors_that_are_known_give_the_same(fitted, digits):
-    X = digits[1200:]
-    model = VAETransformer(**fitted.get_params())
-    model.__setstate__(fitted.__getstate__())
-    mean, std = model.set_params(whiten=True).transform(X, return_std=True)
+def test_posteriors_that_are_known_give_the_same(small, quick):
+    # Without a background, whose KL is in the metric, too.
+    vae = VAETransformer(**quick, background_weight=0.0, whiten=True).fit(small)
+    mean, std = vae.transform(small, return_std=True)
     display = UnitActivityDisplay.from_predictions(mean, std)
-    np.testing.assert_allclose(heights(display), kl_per_unit(fitted, X), rtol=1e-4)
+    np.testing.assert_allclose(heights(display), kl_per_unit(vae, small), rtol=1e-4)
 
 
 def test_an_odd_row_is_left_out_and_told_of(rng):

@@ -21,7 +21,7 @@ SMALL = 8
 A_HANDFUL = 10
 A_FEW = 4
 # One of a handful is odd if it is farther from the others than so many of their ranges.
-ODD = 10.0
+ODD = 100.0
 # Features with names of their own on an axis; more than this no one reads.
 MOST_NAMES = 40
 
@@ -109,7 +109,9 @@ def inner_range(values: np.ndarray) -> tuple[float, float]:
         rest = np.delete(values, np.abs(values - np.median(values)).argmax())
         low, high = float(rest.min()), float(rest.max())
         gap = max(low - values.min(), values.max() - high)
-        values = rest if 0.0 < ODD * (high - low) < gap else values
+        # Values that all but coincide make no odd one of another.
+        width = max(high - low, 0.1 * abs(float(np.median(rest))))
+        values = rest if 0.0 < ODD * width < gap else values
     return float(values.min()), float(values.max())
 
 
@@ -171,6 +173,8 @@ def write_cells(ax, image, texts: np.ndarray) -> list:
         return []
     written = []
     for (i, j), text in np.ndenumerate(texts):
+        if not text:
+            continue
         red, green, blue, _ = image.cmap(image.norm(image.get_array()[i, j]))
         is_light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
         colour = "black" if is_light else "white"

@@ -62,14 +62,15 @@ def _missing(labels: np.ndarray) -> np.ndarray:
         return labels == ""
     if labels.dtype.kind in "fcmM":
         return np.isnan(labels)
-    # Only what is missing differs from itself; pandas.NA says neither.
-    return np.array([v in (None, "") or _differs_from_itself(v) for v in labels], bool)
+    return np.array([_is_missing(value) for value in labels], bool)
 
 
-def _differs_from_itself(value) -> bool:
+def _is_missing(value) -> bool:
+    if value is None or (isinstance(value, str) and value == ""):
+        return True
     try:
-        return bool(value != value)
-    except TypeError:
+        return bool(value != value)  # only what is missing differs from itself
+    except TypeError:  # pandas.NA says neither
         return True
 
 
