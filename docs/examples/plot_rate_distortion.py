@@ -30,8 +30,8 @@ fits = [
 RateDistortionDisplay.from_estimators(fits, X_test, weight="beta")
 
 # %%
-# Dotted lines join what has the same bound. Above beta = 1 codes get cheaper by more
-# than the decoder can make up for, and below it they get dearer by more than it gains.
+# Dotted lines join what has the same bound. Above beta = 1 codes get cheaper, but the
+# distortion grows by more; below it, codes get dearer by more than the distortion falls.
 
 # %%
 # What it means for rows

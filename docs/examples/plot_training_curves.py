@@ -22,8 +22,9 @@ print(f"{vae.n_iter_} epochs, the best is number {vae.best_epoch_}")
 TrainingCurveDisplay.from_estimator(vae)
 
 # %%
-# Epochs are compared by the evidence lower bound of the held-out rows, which is what
-# ``score`` measures, and not by the loss.
+# The epoch is chosen by the evidence lower bound of the held-out rows, with the linear
+# background that ``score`` has in it. The history has the network's own, which a few odd
+# rows can move, so that its peak may lie elsewhere.
 TrainingCurveDisplay.from_estimator(vae, metric="elbo")
 
 # %%
