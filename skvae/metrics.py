@@ -35,6 +35,7 @@ __all__ = [
     "log_likelihood_scorer",
     "pca_scorer",
     "rate",
+    "rate_distortion_scorer",
     "reconstruction_scorer",
 ]
 
@@ -52,8 +53,11 @@ size_factor : array-like of shape (n_samples,), optional
 )
 
 
-def _final(estimator, X):
-    """The autoencoder at the end of pipelines and searches, and the rows it sees."""
+def _final(estimator, X=None):
+    """The autoencoder at the end of pipelines and searches, and the rows it sees.
+
+    None for rows where none are given.
+    """
     if hasattr(estimator, "best_estimator_"):
         return _final(estimator.best_estimator_, X)
     if hasattr(estimator, "refit") and hasattr(estimator, "estimator"):  # a search
@@ -66,11 +70,13 @@ def _final(estimator, X):
     if isinstance(estimator, Pipeline):
         check_is_fitted(estimator)
         steps = estimator[:-1]
-        return _final(estimator[-1], steps.transform(X) if len(steps) else X)
+        if X is not None and len(steps):
+            X = steps.transform(X)
+        return _final(estimator[-1], X)
     return estimator, X
 
 
-def _autoencoder(estimator, X) -> tuple[BaseAutoencoder, object]:
+def _autoencoder(estimator, X=None) -> tuple[BaseAutoencoder, object]:
     """As :func:`_final`, and it must be one."""
     estimator, X = _final(estimator, X)
     if not isinstance(estimator, BaseAutoencoder):
@@ -136,6 +142,46 @@ def elbo_scorer(estimator, X, y=None, *, conditions=None, size_factor=None) -> f
     estimator, X = _vae(estimator, X)
     _refuse_mix(estimator)
     return estimator.score(X, conditions=conditions, size_factor=size_factor)
+
+
+@requests("conditions", "size_factor")
+@documented_given
+def rate_distortion_scorer(
+    estimator, X, y=None, *, conditions=None, size_factor=None
+) -> dict[str, float]:
+    """Held-out ELBO, its two terms and the number of active units, in one pass.
+
+    For ``GridSearchCV(..., scoring=rate_distortion_scorer, refit="elbo")``: the columns
+    ``mean_test_rate`` and ``mean_test_distortion`` of ``cv_results_`` are what
+    :class:`skvae.inspection.RateDistortionDisplay` draws.
+
+    Parameters
+    ----------
+    estimator : VAETransformer, or a Pipeline or search that ends in one
+    X : array-like of shape (n_samples, n_features)
+    y : Ignored
+    %(given)s
+
+    Returns
+    -------
+    scores : dict of float
+        ``elbo``, which is what :func:`elbo_scorer` gives, ``distortion`` and ``rate``,
+        in nats per row, with ``elbo = -(distortion + rate)``; ``active_units``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`elbo_scorer`.
+    """
+    estimator, X = _vae(estimator, X)
+    _refuse_mix(estimator)
+    found = estimator._evaluate(X, conditions, size_factor)
+    return {
+        "elbo": float(found.elbo.mean()),
+        "distortion": float(found.distortion.mean()),
+        "rate": float(found.rate.mean()),
+        "active_units": float(found.active_units),
+    }
 
 
 @requests("conditions", "size_factor")

@@ -1,5 +1,6 @@
 """Data for the tests, made or shipped with scikit-learn."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,15 @@ from skvae import VAETransformer
 def _lazy_imports():
     """Pay once, here, for what torch imports at the first step of an optimiser."""
     VAETransformer(2, max_epochs=1).fit(np.random.RandomState(0).randn(8, 3))
+
+
+@pytest.fixture(autouse=True)
+def _no_open_figures():
+    """Close what displays draw by pyplot, which warns of more than twenty figures."""
+    yield
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is not None:
+        pyplot.close("all")
 
 
 @pytest.fixture(scope="module")

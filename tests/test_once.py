@@ -8,13 +8,12 @@ from skvae import (
     RAETransformer,
     SAETransformer,
     VAETransformer,
-    inspection,
 )
 from skvae._data import dataset, moments
 from skvae._likelihoods.standardised import Standardised
 from skvae._training import begin
 from skvae.cli.search import ReportScorer
-from skvae.inspection import diagnose, suggest_kld_weights
+from skvae.inspection import _weights, diagnose, suggest_kld_weights
 
 ESTIMATORS = [VAETransformer, AETransformer, RAETransformer, SAETransformer]
 
@@ -87,9 +86,7 @@ def test_weights_take_one_decomposition(small, likelihood, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(
-        inspection, "spectrum", watched("eigenvalues", inspection.spectrum)
-    )
+    monkeypatch.setattr(_weights, "spectrum", watched("eigenvalues", _weights.spectrum))
     factors = Standardised.factors
     monkeypatch.setattr(Standardised, "factors", watched("factors", factors))
     suggest_kld_weights(small, 3, likelihood=likelihood)

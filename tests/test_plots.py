@@ -3,8 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from skvae.cli.plots import _draw_codes, _draw_scores, plot_search
-from skvae.cli.search import results, search
+from skvae.cli.plots import _draw_codes, plot_search
+from skvae.cli.search import search
 
 
 @pytest.fixture(scope="module")
@@ -20,18 +20,18 @@ def searched(digits):
         params={"max_epochs": 2, "hidden_dims": (8,), "random_state": 0},
         quiet=True,
     )
-    return grid, results(grid, X), X
+    return grid, X
 
 
 @pytest.mark.parametrize("labels", [None, "numbers", "words"])
 @pytest.mark.parametrize("image_shape", [None, (8, 8)])
 def test_pictures_are_drawn(searched, tmp_path, labels, image_shape):
-    grid, rows, X = searched
+    grid, X = searched
     names = {"numbers": np.array([10, 2, 9]), "words": np.array(["ten", "two", "9"])}
     if labels is not None:
         labels = names[labels][np.arange(120) % 3]
     path = tmp_path / "picture.png"
-    plot_search(str(path), grid, rows, X, labels, image_shape)
+    plot_search(str(path), grid, X, labels, image_shape)
     picture = imread(path)
     height, width = picture.shape[:2]
     assert width / height == pytest.approx(
@@ -50,7 +50,7 @@ class Codes:
 def codes_drawn(X, labels=None):
     figure = Figure()
     axis = figure.subplots()
-    _draw_codes(figure, axis, Codes(), X, labels)
+    _draw_codes(axis, Codes(), X, labels)
     return axis
 
 
@@ -59,7 +59,10 @@ def test_an_odd_row_does_not_squeeze_the_others():
     X[7] = [0, 0, 1e6]  # nor does it choose the units
     X[8, 0] = -500
     axis = codes_drawn(X)
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("unit 0", "unit 1")
+    assert (axis.get_xlabel(), axis.get_ylabel()) == (
+        "unit 0 (units of X)",
+        "unit 1 (units of X)",
+    )
     assert -30 < axis.get_xlim()[0] < -3 * 2
     assert 3 * 2 < axis.get_xlim()[1] < 30
     # Row 7 is outside in a unit that is not drawn.
@@ -77,21 +80,3 @@ def test_those_outside_are_counted(n):
     assert (in_x & in_y).sum() == n - told
     assert told <= (0 if n < 10 else 2)
     assert codes_drawn(np.zeros((n, 2))).get_xlim() == (-0.5, 0.5)
-
-
-def test_every_row_is_drawn_whatever_its_label():
-    X = np.random.RandomState(0).randn(300, 2)
-    many = np.array([f"c{i % 30}" for i in range(300)])
-    axis = codes_drawn(X, many)
-    assert sum(len(dots.get_offsets()) for dots in axis.collections) == 300
-    assert "10 others" in {text.get_text() for text in axis.get_legend().get_texts()}
-    axis = codes_drawn(X, X[:, 0])  # a label to regress on
-    assert axis.get_legend() is None
-    np.testing.assert_array_equal(axis.collections[0].get_array(), X[:, 0])
-
-
-def test_one_candidate_has_a_scale_of_colours():
-    figure = Figure()
-    at = {"kld_weight": 0.1, "latent_dim": 2, "best": True}
-    _draw_scores(figure, figure.subplots(), [{**at, "elbo": -17034.635}])
-    assert figure.axes[0].images[0].get_clim() == (-17035.635, -17034.635)

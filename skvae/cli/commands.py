@@ -227,7 +227,7 @@ def _search(args) -> None:
         _write_runs(args, grid, table)
         end_search(args.out)
     try:
-        plot_search(args.picture, grid, rows, X, table.labels, image_shape)
+        plot_search(args.picture, grid, X, table.labels, image_shape)
     except TableError as error:
         print(f"skvae: no picture: {error}", file=sys.stderr)
     else:

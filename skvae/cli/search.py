@@ -15,7 +15,7 @@ from sklearn.utils import _safe_indexing
 
 from .._utils.device import resolve_device
 from ..inspection import suggest_kld_weights
-from ..metrics import _vae, pca_scorer
+from ..metrics import pca_scorer, rate_distortion_scorer
 from ..vae import VAETransformer
 from .pipeline import make_model, scaler
 from .progress import advance, progress_bar
@@ -33,23 +33,16 @@ SAME_LIKELIHOOD = 1e-6
 
 
 class ReportScorer:
-    """ELBO, rate, distortion and active units of held-out rows.
+    """:func:`skvae.metrics.rate_distortion_scorer`, which tells of every fit.
 
-    Notes every fit in ``progress``, which the bar follows.
+    It notes it in ``progress``, which the bar follows.
     """
 
     def __init__(self, progress: str | None = None) -> None:
         self.progress = progress
 
     def __call__(self, estimator, X, y=None) -> dict[str, float]:
-        estimator, X = _vae(estimator, X)
-        found = estimator._evaluate(X)
-        scores = {
-            "elbo": float(found.elbo.mean()),
-            "distortion": float(found.distortion.mean()),
-            "rate": float(found.rate.mean()),
-            "active": float(found.active_units),
-        }
+        scores = rate_distortion_scorer(estimator, X)
         advance(self.progress)
         return scores
 
@@ -199,7 +192,7 @@ def results(grid: GridSearchCV, X) -> list[dict]:
             "elbo_std": cv_results["std_test_elbo"][i],
             "rate": cv_results["mean_test_rate"][i],
             "distortion": cv_results["mean_test_distortion"][i],
-            "active": cv_results["mean_test_active"][i],
+            "active": cv_results["mean_test_active_units"][i],
             **pca[p["vae__latent_dim"]],
             "best": i == grid.best_index_,
         }
