@@ -302,7 +302,7 @@ def test_scoring_monitor_has_a_score_of_every_epoch(some_digits):
     assert of_epochs[0] < of_epochs[-1]
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_scoring_monitor_of_a_search_in_workers(n_jobs, some_digits):
     monitor = callback.ScoringMonitor(scoring={"elbo": elbo_scorer})
     vae = VAETransformer(2, max_epochs=2, hidden_dims=(8,), likelihood="gaussian")
@@ -437,6 +437,7 @@ def test_callbacks_takes_skorch_s_alone(Estimator, item, small, quick):
 
 @pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 @pytest.mark.filterwarnings("ignore:Column .* of X has:UserWarning")
+@pytest.mark.slow
 @parametrize_with_checks(
     [VAETransformer(2, hidden_dims=(8,), max_epochs=2).set_callbacks(Takes())]
 )
