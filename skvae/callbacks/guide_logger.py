@@ -31,8 +31,8 @@ class GuideLogger(LiveCallback):
                                             coloured by the weight
     ======================================  ============================================
 
-    Other estimators than :class:`~skvae.VAETransformer` have terms of their own in place
-    of the KL, such as ``train/reg_loss``, and no chart.
+    Other estimators than :class:`~skvae.VAETransformer` have terms of their own
+    in place of the KL, such as ``train/reg_loss``, and no chart.
 
     Parameters are those of the estimator, with ``estimator``, ``n_features``,
     ``n_train_rows`` and ``n_held_out_rows``, and the likelihood that "auto" stands for.
@@ -166,7 +166,7 @@ def _parameters(net, rows) -> dict[str, Any]:
     return {
         **net.run_.params,
         "likelihood": net.criterion_.likelihood.name,
-        "n_features": net.module_.n_features,
+        "n_features": net.criterion_.likelihood.n_features,
         "n_train_rows": len(rows),
         "n_held_out_rows": 0 if valid is None else len(valid),
     }
