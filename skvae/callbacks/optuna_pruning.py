@@ -11,8 +11,8 @@ class PruneWithOptuna(LiveCallback):
 
     Pass it in ``callbacks=[PruneWithOptuna(trial)]`` of an estimator, and fit that, or
     cross-validate it with ``error_score="raise"``: ``optuna.TrialPruned`` then ends the
-    trial, as Optuna expects. (With scikit-learn's default a pruned fold is a NaN with a
-    warning; the folds after it are not trained.)
+    trial, as Optuna expects. By scikit-learn's default, the scores of a pruned fold and
+    of those after it, which are not trained, would be NaN.
 
     Folds are clones that share the trial. The step of an epoch is its number plus
     ``max_epochs`` for every fit before it, so steps rise, and one step means the same
