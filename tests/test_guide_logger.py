@@ -175,6 +175,37 @@ def test_logging_changes_no_bit(small, quick, writer):
     assert set(vae.history_[0]) == set(plain.history_[0])
 
 
+class IsKilled(Callback):
+    """Once, in the third epoch."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == 3 and not self.file.exists():
+            self.file.touch()
+            raise LookupError
+
+
+def test_a_fit_that_goes_on_goes_on_counting(
+    small, quick, writer, tmp_path, monkeypatch
+):
+    pytest.importorskip("safetensors")
+    monkeypatch.setattr("skvae._training.resume.SECONDS_BETWEEN", 0.0)
+    monkeypatch.setattr("skvae._training.resume.TIMES_COST", 0.0)
+
+    def fit():
+        callbacks = [GuideLogger(writer, chart=False), IsKilled(tmp_path / "killed")]
+        model = AETransformer(**quick, callbacks=callbacks)
+        return model.fit(small, checkpoint_dir=tmp_path / "checkpoints")
+
+    with pytest.raises(LookupError):
+        fit()
+    model = fit()
+    found = curve(events(tmp_path), "train/loss")
+    assert found == expected(model, "train_loss")
+
+
 class StopsBefore(Callback):
     def on_train_begin(self, net, **kwargs):
         raise KeyboardInterrupt

@@ -194,3 +194,37 @@ def test_the_row_at_which_patience_ends_is_printed(digits, quick, capsys):
     params = {**quick, "max_epochs": 40, "n_iter_no_change": 2, "lr": 1e-12}
     AETransformer(**params, verbose=2).fit(digits[:200])
     assert len(capsys.readouterr().out.strip().splitlines()) == 2 + 2 + 1
+
+
+def test_a_fit_that_goes_on_counts_the_epochs_that_it_trains(
+    small, quick, clockwork, capsys, tmp_path
+):
+    """Nine are left, of the seconds that one takes, not of those of forty."""
+    pytest.importorskip("safetensors")
+
+    class Killed(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 31 and not (tmp_path / "killed").exists():
+                (tmp_path / "killed").touch()
+                raise LookupError
+
+    params = {**quick, "max_epochs": 40, "n_iter_no_change": 40}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skvae._training.resume.SECONDS_BETWEEN", 0.0)
+        patch.setattr("skvae._training.resume.TIMES_COST", 0.0)
+        with pytest.raises(LookupError):
+            AETransformer(**params, callbacks=[Killed()]).fit(
+                small, checkpoint_dir=tmp_path
+            )
+    AETransformer(**params, callbacks=[Killed()], verbose=1).fit(
+        small, checkpoint_dir=tmp_path
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("Going on from epoch 30")
+    assert [line.split("  ")[0] for line in lines[1:3]] == [
+        "epoch 31/40",
+        "epoch 40/40",
+    ]
+    assert "left at most" in lines[1]
+    seconds = int(re.search(r"0:(\d\d) left", lines[1])[1])
+    assert 9 <= seconds <= 27  # the clock goes a second whenever somebody looks

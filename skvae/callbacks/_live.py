@@ -65,7 +65,7 @@ class Ledger:
         """Count from the beginning, for something else to hold."""
         self.live = live
         self.n_fits = 0
-        self.n_epochs = 0
+        self.last_step = 0
         self.points: list[Any] = []
         self.is_over = False
 
@@ -77,8 +77,7 @@ class Ledger:
             self.n_fits += 1
             return self.n_fits
 
-    def next_epoch(self) -> int:
-        """The number of an epoch, from 1, over all fits."""
+    def reach(self, step: int) -> None:
+        """Take note of a step that somebody is at."""
         with self.lock:
-            self.n_epochs += 1
-            return self.n_epochs
+            self.last_step = max(self.last_step, step)

@@ -103,12 +103,14 @@ class GuideLogger(LiveCallback):
         tracker = tracker_of(self.writer, self.run_id)
         number = self._ledger.next_fit(self.writer)
         prefix = "" if number == 1 else f"fit_{number}/"
-        self.fit_ = _Fit(tracker, prefix, _parameters(net, X), len(net.history))
+        params, n_before = _parameters(net, X), len(net.history)
+        self.fit_ = _Fit(tracker, prefix, params, n_before, self._ledger.last_step)
         tracker.begin_fit(self.fit_.params, prefix)
 
     def on_epoch_end(self, net, **kwargs) -> None:
         if self.fit_ is not None:
-            step = self._ledger.next_epoch()
+            step = self.fit_.first_step + len(net.history) - self.fit_.n_before
+            self._ledger.reach(step)
             self.fit_.tracker.log_numbers(_numbers(net.history[-1]), step)
 
     def on_train_end(self, net, X=None, y=None, **kwargs) -> None:
@@ -137,7 +139,7 @@ class GuideLogger(LiveCallback):
         with self._ledger.lock:
             self._ledger.points.append(point)
             rate, distortion, weights, dims = zip(*self._ledger.points, strict=True)
-            step = self._ledger.n_epochs
+            step = self._ledger.last_step
         figure = _figure_class()(figsize=(6.4, 4.8), layout="constrained")
         display = RateDistortionDisplay(
             rate=rate, distortion=distortion, weights=weights, latent_dims=dims
@@ -148,12 +150,17 @@ class GuideLogger(LiveCallback):
 
 
 class _Fit(NamedTuple):
-    """What is logged now: where, by which names, and from which row of the history."""
+    """What is logged now.
+
+    Where, by which names, and which row of the history is the step behind the first
+    one. A fit that goes on from a checkpoint begins in the middle.
+    """
 
     tracker: Tracker
     prefix: str
     params: dict[str, Any]
     n_before: int
+    first_step: int
 
 
 def _figure_class():
