@@ -136,7 +136,7 @@ def main():
     )
     for kind in kinds:
         model = estimator(kind, args.epochs, args.seed, args.device)
-        model.set_params(verbose=int(args.verbose))
+        model.set_params(verbose=2 * args.verbose)
         begun = time.perf_counter()
         model.fit(X)
         seconds = time.perf_counter() - begun

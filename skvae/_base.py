@@ -217,7 +217,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             leaves the estimator as it was before the call.
         """
         given = {"conditions": conditions, "size_factor": size_factor}
-        task = FitTask(self, X, y, given, n_epochs=0)
+        task = FitTask(self, X, y, given, of_chunk=True)
         with _unchanged_on_failure(self):
             task.begin()
             previous = getattr(self, "_fitted", None)
@@ -241,7 +241,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     ) -> tuple[Rows, np.ndarray | None]:
         """Fit to X; returns validated rows, and their codes where those were needed."""
         given = {"conditions": conditions, "size_factor": size_factor}
-        task = FitTask(self, X, y, given, n_epochs=self.max_epochs)
+        task = FitTask(self, X, y, given)
         with _unchanged_on_failure(self):
             task.begin()
             warm = self.warm_start and hasattr(self, "_fitted")

@@ -69,6 +69,8 @@ _GENERATOR, _REQUESTS = "RandomState", "_metadata_request"
 def save(estimator, path) -> None:
     """Write an estimator, fitted or not, into one file that holds no code.
 
+    What ``set_callbacks`` has set is left out.
+
     Parameters
     ----------
     estimator : estimator
@@ -210,6 +212,8 @@ def _node_of(value: Any, name: str, arrays: Arrays) -> list:
     if _CLASSES.get(kind.__name__) is not kind:
         raise NotPlainError(f"{name} is {value!r}, of {kind.__name__}")
     state = dict(value.__getstate__())
+    # What set_callbacks has set belongs to a session, and is no parameter.
+    state.pop("_skl_callbacks", None)
     requests = state.pop(_REQUESTS, None)
     if requests is not None:
         state[_REQUESTS] = requests._serialize()

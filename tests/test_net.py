@@ -172,15 +172,6 @@ def test_diverging_partial_fit_loses_nothing(small, quick):
     assert len(vae.net_.history) == vae.n_iter_
 
 
-def test_verbose_prints_a_line_an_epoch(small, quick, capsys):
-    VAETransformer(**quick, verbose=1).fit(small)
-    lines = capsys.readouterr().out.strip().splitlines()
-    assert len(lines) == 2 + 3 + 1
-    assert "was kept" in lines[-1]
-    VAETransformer(**quick).fit(small)
-    assert capsys.readouterr().out == ""
-
-
 def test_pickles_and_copies(small, quick, tmp_path):
     vae = VAETransformer(**quick).fit(small)
     joblib.dump(vae, tmp_path / "vae.joblib")

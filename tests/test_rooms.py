@@ -15,6 +15,7 @@ ORDER = [
         "files",
         "onnx",
         "_onnx",
+        "callbacks",
         "inspection",
         "_diagnosis",
         "metrics",

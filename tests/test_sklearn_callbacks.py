@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import EarlyStopping
 
+import skvae
 from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
 from skvae._training import fit as fit_module
 from skvae.metrics import elbo_scorer
@@ -302,7 +303,7 @@ def test_scoring_monitor_has_a_score_of_every_epoch(some_digits):
     assert of_epochs[0] < of_epochs[-1]
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_scoring_monitor_of_a_search_in_workers(n_jobs, some_digits):
     monitor = callback.ScoringMonitor(scoring={"elbo": elbo_scorer})
     vae = VAETransformer(2, max_epochs=2, hidden_dims=(8,), likelihood="gaussian")
@@ -366,6 +367,17 @@ def test_clones_share_them_and_files_have_them(small, quick, tmp_path):
         other.fit(small)
         assert own.events == tasks(3)
     assert follows.events == 2 * tasks(3)
+
+
+def test_files_without_code_leave_them_out(small, quick, tmp_path):
+    pytest.importorskip("safetensors")
+    vae = VAETransformer(**quick, likelihood="gaussian").set_callbacks(Follows())
+    pipe = make_pipeline(StandardScaler().set_callbacks(Follows()), vae).fit(small)
+    skvae.save(pipe.set_callbacks(Follows()), tmp_path / "model.safetensors")
+    loaded = skvae.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.transform(small), pipe.transform(small))
+    for part in (loaded, *loaded):
+        assert not hasattr(part, "_skl_callbacks")
 
 
 def ctrl_c():
@@ -437,6 +449,7 @@ def test_callbacks_takes_skorch_s_alone(Estimator, item, small, quick):
 
 @pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 @pytest.mark.filterwarnings("ignore:Column .* of X has:UserWarning")
+@pytest.mark.slow
 @parametrize_with_checks(
     [VAETransformer(2, hidden_dims=(8,), max_epochs=2).set_callbacks(Takes())]
 )

@@ -273,7 +273,7 @@ def test_names_of_callbacks_do_not_collide(name, small, quick, capsys):
     plain = VAETransformer(**quick, likelihood="gaussian").fit(small)
     counts = Counts()
     vae = VAETransformer(
-        **quick, verbose=1, callbacks=[(name, counts)], likelihood="gaussian"
+        **quick, verbose=2, callbacks=[(name, counts)], likelihood="gaussian"
     ).fit(small)
     assert counts.count_ == 3
     assert set(vae.history_[0]) == set(plain.history_[0])

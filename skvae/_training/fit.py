@@ -227,6 +227,7 @@ def train_epochs(
             seeds=seeds,
             callbacks=[*shown, *callbacks],
             settle=restore,
+            params=settings.given,
         )
     # Moments of the optimiser are of no use to a finished fit, and twice its weights.
     net.optimizer_.state.clear()

@@ -26,8 +26,8 @@ class FitTask:
         X: those of an autoencoder. ``ScoringMonitor`` scores nothing without targets.
     metadata : dict
         What else the user gave of the rows; what is None was not.
-    n_epochs : int
-        At most; 0 if they are no subtasks.
+    of_chunk : bool
+        Whether it is a call of ``partial_fit``, whose one epoch is no subtask.
 
     Attributes
     ----------
@@ -38,13 +38,19 @@ class FitTask:
     fitted_attributes: Callable[[Fitted], dict[str, Any]] | None = None
 
     def __init__(
-        self, estimator: Any, X, y, metadata: dict[str, Any], n_epochs: int
+        self,
+        estimator: Any,
+        X,
+        y,
+        metadata: dict[str, Any],
+        *,
+        of_chunk: bool = False,
     ) -> None:
         self._estimator = estimator
         given = {name: value for name, value in metadata.items() if value is not None}
         targets = X if y is None else y
         self._data = {"X": X, "y": targets, "metadata": given or None}
-        self._root = root_context(estimator, n_epochs)
+        self._root = root_context(estimator, 0 if of_chunk else estimator.max_epochs)
 
     @property
     def is_followed(self) -> bool:

@@ -52,7 +52,8 @@ class TrainingRun(NamedTuple):
     """The order of the rows in a training run, its steps, and its length.
 
     ``n_epochs`` is None where there is no end to make progress to; ``parts`` are what
-    the steps work on; ``noise`` is where they draw from.
+    the steps work on, and ``noise`` is where they draw from; ``params`` are what the
+    user set.
     """
 
     order: torch.Generator
@@ -60,6 +61,7 @@ class TrainingRun(NamedTuple):
     steps: Stepper
     n_epochs: int | None
     parts: tuple
+    params: dict[str, Any]
 
     def progress(self, epoch: int, step: int, n_steps: int) -> float:
         """Share of training that is done at the end of a step."""
@@ -387,13 +389,14 @@ def train(
     callbacks: Sequence[tuple[str, Callback]] = (),
     settle: Callable[[], None] = lambda: None,
     endless: bool = False,
+    params: dict[str, Any] | None = None,
 ) -> None:
     """Train for at most ``epochs`` epochs, of which ``n_done`` are; Ctrl-C propagates.
 
     ``callbacks`` serve this run alone. No training data stays behind in the net.
     ``settle`` leaves the weights that are kept, before anyone is told that training has
     ended. ``endless`` training makes no progress: its weights are the full ones
-    throughout.
+    throughout. ``params`` are shown to callbacks that keep a record of them.
     """
     lasting = net.callbacks_
     # skorch prints an epoch when the other callbacks have recorded it, and before ours,
@@ -415,7 +418,8 @@ def train(
     )
     order = seeds.torch_generator(seeds.order)
     parts = tuple(getattr(net, name) for name in _PARTS)
-    net.run_ = TrainingRun(order, noise, steps, None if endless else epochs, parts)
+    n_epochs = None if endless else epochs
+    net.run_ = TrainingRun(order, noise, steps, n_epochs, parts, params or {})
     try:
         n_rows = min(net.batch_size, len(rows))
         with threads_for(net.module_, n_rows, trains=True):

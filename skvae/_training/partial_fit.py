@@ -40,7 +40,16 @@ def fitted_chunk(
     with going_on(fit, settings):
         rows = fit.rows(table)
         with live_progress(settings.verbose, None) as shown:
-            train(net, rows, None, epochs=1, seeds=seeds, callbacks=shown, endless=True)
+            train(
+                net,
+                rows,
+                None,
+                epochs=1,
+                seeds=seeds,
+                callbacks=shown,
+                endless=True,
+                params=settings.given,
+            )
         if pca_init is not None:
             strategy.calibrate_pca_init(pca_init, rows)
         state.record = record_of(fit, table, settings, len(net.history), False)

@@ -57,15 +57,21 @@ class Progress(Callback):
 
     def initialize(self):
         self.is_live_ = self.n_epochs is not None and sys.stdout.isatty()
-        self.begun_ = self.shown_at_ = time.monotonic()
+        self.shown_at_ = time.monotonic()
+        self.begun_: float | None = None
         self.first_ = 0  # rows of the history that are of earlier calls
+        self.resumed_ = 0  # epochs of this one that were there when it went on
         self.shown_ = 0
         self.cursor_moved_ = False
         return self
 
     def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
-        self.begun_ = time.monotonic()
         self.first_ = len(net.history)
+
+    def on_epoch_begin(self, net, **kwargs) -> None:
+        if self.begun_ is None:
+            self.begun_ = time.monotonic()
+            self.resumed_ = len(net.history) - 1 - self.first_
 
     def on_epoch_end(self, net, **kwargs) -> None:
         done = len(net.history) - self.first_
@@ -110,11 +116,17 @@ class Progress(Callback):
         found = rate_and_distortion(row, net.criterion_)
         if found is not None:
             parts.append(f"rate {found.rate:.1f}, distortion {found.distortion:.1f}")
-        if self.n_epochs is not None and done < self.n_epochs:
-            elapsed = time.monotonic() - self.begun_
-            left = elapsed / done * (self.n_epochs - done)
+        left = self._seconds_left(done)
+        if left is not None:
             parts.append(f"{clock(left)} left at most")
         return "  ".join(parts)
+
+    def _seconds_left(self, done: int) -> float | None:
+        """None at the end, and where no epoch was trained: a fit that had ended."""
+        if self.n_epochs is None or self.begun_ is None or done >= self.n_epochs:
+            return None
+        elapsed = time.monotonic() - self.begun_
+        return elapsed / (done - self.resumed_) * (self.n_epochs - done)
 
 
 def clock(seconds: float) -> str:

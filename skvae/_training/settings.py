@@ -30,12 +30,16 @@ class Settings(SimpleNamespace):
         Parameters of the network, but for its seed.
     begins_linear : bool
         Whether training begins at a linear model.
+    given : dict
+        What the user set, by name, with the name of the estimator's class: for those
+        who keep a record.
     """
 
     strategy: TrainingStrategy
     likelihood: type[Likelihood]
     network: dict[str, Any]
     begins_linear: bool
+    given: dict[str, Any]
     device: torch.device
 
     @property
@@ -73,6 +77,8 @@ def settings_of(
     checked_precision(values["precision"], values["device"])
     linear = values["linear_path"] is not None and strategy.begins_linear(likelihood)
     network = {name: values[name] for name in _NETWORK}
+    params = estimator.get_params(deep=False)
+    params.pop("callbacks", None)
     return Settings(
         **values,
         strategy=strategy,
@@ -85,4 +91,5 @@ def settings_of(
             "linear_path": linear,
         },
         begins_linear=linear,
+        given={"estimator": type(estimator).__name__, **params},
     )
