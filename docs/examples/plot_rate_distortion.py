@@ -31,7 +31,7 @@ RateDistortionDisplay.from_estimators(fits, X_test, weight="beta")
 
 # %%
 # Dotted lines join what has the same bound. Above beta = 1 codes get cheaper, but the
-# distortion grows by more; below it, codes get dearer by more than the distortion falls.
+# distortion grows by more; below it, codes get dearer by more than it falls.
 
 # %%
 # What it means for rows

@@ -23,8 +23,8 @@ TrainingCurveDisplay.from_estimator(vae)
 
 # %%
 # The epoch is chosen by the evidence lower bound of the held-out rows, with the linear
-# background that ``score`` has in it. The history has the network's own, which a few odd
-# rows can move, so that its peak may lie elsewhere.
+# background that ``score`` has in it. The history has the network's own, which a few
+# odd rows can move, so that its peak may lie elsewhere.
 TrainingCurveDisplay.from_estimator(vae, metric="elbo")
 
 # %%
