@@ -15,6 +15,7 @@ from ._inference import documented_rows
 from ._kernels.surroundings import public
 from ._likelihoods.base import Likelihood
 from ._likelihoods.gaussian import Gaussian
+from ._streams import spools_rows
 from ._training.callbacks import CallbackParams
 from ._training.continued import check_same_architecture
 from ._training.fingerprint import fingerprint
@@ -104,6 +105,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
+    @spools_rows
     def fit(self, X, y=None, *, conditions=None, size_factor=None, checkpoint_dir=None):
         """Fit the model to X.
 
@@ -116,7 +118,8 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         X : {array-like, sparse matrix, torch.Tensor} of shape (n_samples, n_features)
             Training rows, at least two. Computation is in float32, but for what
             ``precision`` says. Sparse X and memory maps are densified, or read, a
-            minibatch at a time.
+            minibatch at a time. A matrix on disk (of HDF5, zarr or Dask, or anndata's)
+            is unpacked once into temporary files of its size, which are mapped.
         y : Ignored
             Not used, present for API consistency.
         conditions : array-like or frame of shape (n_samples, n_conditions), optional
@@ -157,6 +160,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     @_fit_context(prefer_skip_nested_validation=True)
     @public
     @documented_rows
+    @spools_rows
     def fit_transform(
         self, X, y=None, *, conditions=None, size_factor=None, checkpoint_dir=None
     ):
@@ -183,6 +187,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     @_fit_context(prefer_skip_nested_validation=True)
     @public
     @documented_rows
+    @spools_rows
     def partial_fit(self, X, y=None, *, conditions=None, size_factor=None):
         """Train for one epoch on X, going on from where the last call ended.
 

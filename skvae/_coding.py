@@ -9,6 +9,7 @@ from ._data.dataset import Minibatch
 from ._data.rows import Rows
 from ._inference import GIVEN, Inference, documented_rows
 from ._kernels.surroundings import public
+from ._streams import reads_parts
 from ._utils.device import in_float64
 from ._utils.validation import float_dtypes, from_torch
 
@@ -26,6 +27,7 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
 
     @public
     @documented_rows
+    @reads_parts
     def transform(self, X, *, conditions=None, size_factor=None):
         """Code X.
 
@@ -85,6 +87,7 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
         return self._decode(Z, given)
 
     @public
+    @reads_parts
     def reconstruct(self, X, *, conditions=None, size_factor=None, to=None):
         """Reconstruct X from its codes.
 
@@ -126,6 +129,7 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
 
     @public
     @documented_rows
+    @reads_parts
     def reconstruction_error(
         self, X, per_feature=False, *, conditions=None, size_factor=None
     ):

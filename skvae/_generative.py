@@ -15,6 +15,7 @@ from ._evaluation.evaluator import Evaluation
 from ._inference import documented_rows
 from ._kernels.surroundings import public
 from ._nn.autoencoder import VAE
+from ._streams import reads_parts, spools_rows
 from ._utils.seeds import entropy_of, private_generator
 from ._utils.validation import Overflowed, checked_finite, checked_n_samples
 from ._utils.warn import warn_user
@@ -25,6 +26,7 @@ class Generative(BaseAutoencoder):
 
     @public
     @documented_rows
+    @reads_parts
     def transform(self, X, return_std=False, *, conditions=None, size_factor=None):
         """Code X.
 
@@ -131,6 +133,7 @@ class Generative(BaseAutoencoder):
 
     @public
     @documented_rows
+    @reads_parts
     def score_samples(self, X, *, conditions=None, size_factor=None):
         """Evidence lower bound of every row.
 
@@ -201,6 +204,7 @@ class Generative(BaseAutoencoder):
 
     @public
     @documented_rows
+    @spools_rows
     def log_likelihood(
         self, X, n_samples=5000, *, conditions=None, size_factor=None, random_state=0
     ):
@@ -273,6 +277,7 @@ class Generative(BaseAutoencoder):
         return self._evaluate(X, conditions, size_factor).background
 
     @public
+    @spools_rows
     def _evaluate(self, X, conditions=None, size_factor=None) -> Evaluation:
         """One pass of rows through the density: all that is scored and measured."""
         check_is_fitted(self)

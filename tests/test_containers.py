@@ -47,8 +47,6 @@ def on_disk(tmp_path, matrix):
 def containers(tmp_path_factory):
     """Containers, and what their message has to name."""
     folder = tmp_path_factory.mktemp("containers")
-    backed_csr = on_disk(folder, sparse.csr_matrix(X))
-    backed_csc = on_disk(folder, sparse.csc_matrix(X))
     backed_dense = on_disk(folder, X)
     tensors = TensorDataset(torch.from_numpy(X))
     with h5py.File(folder / "X.h5", "w") as file:
@@ -66,19 +64,13 @@ def containers(tmp_path_factory):
                 backed_dense,
                 r"anndata AnnData; .*skvae\.anndata\.fit_transform.*adata\.X",
             ),
-            (backed_csr.X, r"anndata CSRDataset, which is on disk; .*X\[:\]"),
-            (backed_csc.X, r"anndata CSCDataset, which is on disk; .*X\[:\]"),
-            (backed_dense.X, r"h5py Dataset, which is on disk; .*X\[:\]"),
             (file, r"h5py File; .*X\[name\]"),
-            (file["X"], r"h5py Dataset, .*partial_fit"),
-            (zarr.array(X), r"zarr Array, which is on disk; .*X\[:\]"),
             (polars.DataFrame(X).lazy(), r"polars LazyFrame, .*X\.collect\(\)"),
             (pyarrow.table({"a": X[:, 0]}), r"pyarrow Table; .*X\.to_pandas\(\)"),
             (tensors, "torch TensorDataset; .*one array"),
             (DataLoader(tensors), "torch DataLoader; .*one array"),
             ("rows.csv", r"'rows\.csv', the name of a file; read it"),
             (Path("rows.csv"), r"'rows\.csv', the name of a file; read it"),
-            (lookalike("dask.array.core", "Array"), r"dask Array, .*X\.compute\(\)"),
             (
                 lookalike("dask.dataframe.dask_expr._collection", "DataFrame"),
                 r"dask DataFrame, .*X\.compute\(\)",
@@ -119,16 +111,24 @@ def test_functions_say_so_too(containers, quick):
                 function(container)
 
 
-def test_what_they_say_to_pass_is_taken(containers, quick):
+def test_what_they_say_to_pass_is_taken(quick):
     expected = VAETransformer(**quick).fit(X).transform(X)
     data = anndata.AnnData(X)
     data.layers["same"] = X
     tables = [data.X, data.layers["same"], data[:30].X, polars.DataFrame(X)]
-    for container, message in containers:
-        if "X[:]" in message.replace("\\", ""):
-            tables.append(container[:])
     for table in tables:
         codes = VAETransformer(**quick).fit(table).transform(table)
         np.testing.assert_allclose(np.abs(codes), np.abs(expected), atol=1e-3)
     view = anndata.AnnData(sparse.csr_matrix(X))[:30].X
     assert VAETransformer(**quick).fit(view).transform(view).shape == (30, 3)
+
+
+def test_matrices_on_disk_are_no_codes(quick):
+    """Rows may be on disk (see test_streams), codes are small."""
+    model = VAETransformer(**quick).fit(X)
+    stored = zarr.array(model.transform(X))
+    with pytest.raises(TypeError, match=r"zarr Array, which is on disk; .*X\[:\]"):
+        model.inverse_transform(stored)
+    np.testing.assert_array_equal(
+        model.inverse_transform(stored[:]), model.inverse_transform(model.transform(X))
+    )

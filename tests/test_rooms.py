@@ -26,7 +26,7 @@ ORDER = [
         "sae",
         "_penalised",
     ),
-    *("_base", "_coding", "_inference"),
+    *("_base", "_coding", "_inference", "_streams"),
     *(
         "_named_columns",
         "presets",

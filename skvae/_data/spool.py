@@ -1,4 +1,4 @@
-"""Matrices of a file, which are read a part at a time.
+"""Matrices of a file, or of a plan to compute one, which are read a part at a time.
 
 What is trained on is read in random order, epoch after epoch, and compressed files do
 not serve that. So their rows are unpacked once, into files that are mapped into memory:
@@ -18,17 +18,19 @@ from sklearn.utils import gen_batches
 
 from .._utils.containers import kinds_of
 from .._utils.validation import float_dtypes
-from .dataset import rows_at_once
+from .dataset import chunk_rows, rows_at_once
 
 # Entries of a sparse matrix that are looked at together, with some copies: 8 MiB each.
 PART_ENTRIES = 1_048_576
 
 _COMPRESSED = ("anndata", "BaseCompressedSparseDataset")
-_DENSE = (("h5py", "Dataset"), ("zarr", "Array"))
+_DENSE = (("h5py", "Dataset"), ("zarr", "Array"), ("dask", "Array"))
+# Bytes of a chunk of a file that is read as a whole, so that it is unpacked once.
+LARGEST_CHUNK = 256_000_000
 
 
 def is_on_disk(X) -> bool:
-    """Whether X is a matrix of an open file: of HDF5 or zarr, or anndata's sparse."""
+    """Whether X is read in parts: of HDF5, zarr or Dask, or anndata's sparse one."""
     kinds = kinds_of(X)
     return _is_compressed(X) or any(kind in kinds for kind in _DENSE)
 
@@ -44,8 +46,58 @@ def row_parts(X) -> Iterator[tuple[slice, Any]]:
     They are of a dtype that the estimators take as it is.
     """
     dtype = _dtype(X)
-    for rows in gen_batches(X.shape[0], _at_once(X, by=0)):
-        yield rows, X[rows].astype(dtype, copy=False)
+    for rows in _row_slices(X):
+        part = X[rows]
+        if not _is_compressed(X):
+            part = np.asarray(part)  # Dask computes here
+        yield rows, part.astype(dtype, copy=False)
+
+
+def _row_slices(X) -> Iterator[slice]:
+    """Slices of rows, along the chunks that they are kept in."""
+    n_rows, step = X.shape[0], _at_once(X, by=0)
+    # Chunks that are computed on are then those of rows in memory.
+    chunk = chunk_rows(X.shape[1])
+    step = max(1, step // chunk) * chunk
+    chunks = None if _is_compressed(X) else getattr(X, "chunks", None)
+    if chunks is None:
+        yield from gen_batches(n_rows, step)
+        return
+    row_bytes = max(1, X.shape[1] * X.dtype.itemsize)
+    if isinstance(chunks[0], tuple):  # Dask's, each of its own length
+        start = 0
+        for length in chunks[0]:
+            most = length if length * row_bytes <= LARGEST_CHUNK else step
+            for part in gen_batches(length, max(1, most)) if length else ():
+                yield slice(start + part.start, start + part.stop)
+            start += length
+        return
+    if chunks[0] * row_bytes <= LARGEST_CHUNK:
+        step = max(1, step // chunks[0]) * chunks[0]
+    yield from gen_batches(n_rows, step)
+
+
+def check_on_disk(X) -> None:
+    """Refuse a matrix on disk that is no table of numbers, before any of it is read.
+
+    Raises
+    ------
+    ValueError
+        If it has other than two dimensions, or not numbers, or is of unknown length.
+    """
+    if not is_on_disk(X) or _is_compressed(X):
+        return
+    if len(X.shape) != 2:
+        raise ValueError(
+            f"Expected 2D array, got a {type(X).__name__} of shape {tuple(X.shape)}: "
+            "X has one row per sample."
+        )
+    if any(size != size for size in X.shape):
+        raise ValueError(
+            "X is a Dask array of unknown length; call X.compute_chunk_sizes() first."
+        )
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X has the dtype {X.dtype}, which is not of numbers.")
 
 
 @contextmanager
@@ -63,6 +115,7 @@ def spooled(X) -> Iterator:
     if not is_on_disk(X):
         yield X
         return
+    check_on_disk(X)
     if not _n_entries(X):  # nothing can be mapped
         kind = sparse.csr_matrix if _is_compressed(X) else np.zeros
         yield kind(X.shape, dtype=_dtype(X))

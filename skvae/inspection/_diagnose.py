@@ -22,12 +22,14 @@ from .._evaluation.information import (
 from .._evaluation.verdicts import Measured, guide_verdict, judge
 from .._kernels.surroundings import public
 from .._linear.baseline import cross_fitted_likelihood
+from .._streams import spools_rows
 from .._utils.device import inference_dtype
 from ..metrics import _vae, documented_given
 
 
 @public
 @documented_given
+@spools_rows
 def diagnose(estimator, X, *, conditions=None, size_factor=None) -> Diagnosis:
     """Judge a fitted model by what it does with rows, and say what to change.
 
