@@ -35,7 +35,7 @@ def test_memory_does_not_grow_with_the_table(benchmarks, tmp_path):
         found = larger_than_memory.in_process(job)
         peaks.append({row["call"]: row["own_peak"] for row in found})
     # The larger table has 320 MB. A fit's linear start looks at up to a hundred million
-    # entries, which is more.
+    # entries, with two copies, which is more.
     for call in ("transform", "score_samples"):
         assert peaks[1][call] < peaks[0][call] + 80.0, call
-    assert peaks[1]["fit"] < 3 * 320.0
+    assert peaks[1]["fit"] < 1500.0
