@@ -28,6 +28,8 @@ kld_weight * n_features``, and 1e-5 on 2,000 columns is a beta of 0.02: give
 likelihood="negative_binomial", kld_weight="auto")``.
 """
 
+__all__ = ["ESTIMATORS", "PRESETS", "SWEEP"]
+
 _COMMON: dict[str, object] = {
     "use_batch_norm": True,
     "linear_path": None,
