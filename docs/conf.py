@@ -57,6 +57,7 @@ html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",
     "show_nav_level": 2,
+    "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
