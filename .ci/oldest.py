@@ -1,6 +1,6 @@
 """Prints constraints: the lowest versions that pyproject.toml allows.
 
-torch alone is that of constraints.txt: wheels of its lowest version are gigabytes of CUDA.
+torch is that of constraints.txt: the wheel of its lowest version is gigabytes of CUDA.
 """
 
 import re
