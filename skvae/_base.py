@@ -1,7 +1,7 @@
 """The shell that the estimators share: validate, train, set what is fitted."""
 
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -26,6 +26,7 @@ from ._training.persistence import packed, unpacked
 from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
 from ._utils.seeds import Seeds, entropy_of
+from ._utils.typing import Table
 from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
@@ -51,14 +52,20 @@ class BaseAutoencoder(CallbackParams, Coding):
     """
 
     net_: EpochNet
+    mean_: np.ndarray
     scale_: Any
+    explained_variance_: np.ndarray
+    explained_variance_ratio_: np.ndarray
+    best_epoch_: int
+    n_iter_: int
+    history_: list[dict[str, Any]]
     _fitted: Fitted
     _strategy_type: ClassVar[type]
 
     _parameter_constraints: dict = constraints()
 
     @classmethod
-    def from_preset(cls, name, **overrides):
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
         """An estimator with the parameters of a named preset.
 
         Parameters
@@ -91,7 +98,14 @@ class BaseAutoencoder(CallbackParams, Coding):
 
     @_fit_context(prefer_skip_nested_validation=True)
     @public
-    def fit(self, X, y=None, *, conditions=None, size_factor=None):
+    def fit(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> Self:
         """Fit the model to X.
 
         Units are then put into the order of the variance that they explain, the largest
@@ -133,7 +147,14 @@ class BaseAutoencoder(CallbackParams, Coding):
     @_fit_context(prefer_skip_nested_validation=True)
     @public
     @documented_rows
-    def fit_transform(self, X, y=None, *, conditions=None, size_factor=None):
+    def fit_transform(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> Any:
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 
         Parameters
@@ -155,7 +176,14 @@ class BaseAutoencoder(CallbackParams, Coding):
     @_fit_context(prefer_skip_nested_validation=True)
     @public
     @documented_rows
-    def partial_fit(self, X, y=None, *, conditions=None, size_factor=None):
+    def partial_fit(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> Self:
         """Train for one epoch on X, going on from where the last call ended.
 
         For data that comes in chunks: there is no early stopping and no schedule of the
@@ -254,7 +282,7 @@ class BaseAutoencoder(CallbackParams, Coding):
             self._fitted = unpacked(data, self._strategy_type, self.callbacks)
             self.net_ = self._fitted.net
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -305,7 +333,7 @@ class BaseAutoencoder(CallbackParams, Coding):
     def _commit(self, fit: Fitted, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
         # A net that goes on training adds to its history.
-        known: list[dict] = []
+        known: list[dict[str, Any]] = []
         if getattr(self, "net_", None) is fit.net:
             known = self.history_
         self._fitted = fit
@@ -315,7 +343,7 @@ class BaseAutoencoder(CallbackParams, Coding):
         for name in ("mean_", "scale_"):  # of an earlier fit with another likelihood
             self.__dict__.pop(name, None)
         if affine is not None and affine.mean is not None:
-            self.mean_, self.scale_ = affine
+            self.mean_, self.scale_ = affine.mean, affine.scale
         explained = fit.state.explained
         if explained is not None:
             self._jacobian = explained.jacobian.astype(dtype)
@@ -323,5 +351,5 @@ class BaseAutoencoder(CallbackParams, Coding):
             self.explained_variance_ratio_ = explained.ratio
         self.best_epoch_ = fit.state.record.best_epoch
         new = fit.net.history[len(known) :]
-        self.history_: list[dict] = known + [epoch_row(row) for row in new]
+        self.history_ = known + [epoch_row(row) for row in new]
         self.n_iter_ = len(self.history_)

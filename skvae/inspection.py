@@ -33,6 +33,7 @@ from ._likelihoods.standardised import Standardised
 from ._linear.baseline import cross_fitted_likelihood
 from ._linear.spectrum import Spectrum, noise_grid, spectrum, weight_of_noise
 from ._utils.device import inference_dtype
+from ._utils.typing import RandomState, Table
 from ._utils.validation import canonical, float_dtypes, from_torch
 from .metrics import _vae, documented_given
 
@@ -54,7 +55,12 @@ LEAST_BETA, MOST_BETA = 0.125, 8.0
 )
 @public
 def suggest_kld_weights(
-    X, latent_dim, n=4, *, likelihood="gaussian", random_state=None
+    X: Table,
+    latent_dim: int,
+    n: int = 4,
+    *,
+    likelihood: str = "gaussian",
+    random_state: RandomState = None,
 ) -> np.ndarray:
     """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
 
@@ -162,7 +168,13 @@ def _factor_spectrum(likelihood: Standardised, X, n_values: int) -> Spectrum:
 
 @public
 @documented_given
-def diagnose(estimator, X, *, conditions=None, size_factor=None) -> Diagnosis:
+def diagnose(
+    estimator: Any,
+    X: Table,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
+) -> Diagnosis:
     """Judge a fitted model by what it does with rows, and say what to change.
 
     The verdict is the first of these that holds:
