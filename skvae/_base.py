@@ -1,8 +1,9 @@
 """The shell that the estimators share: validate, train, set what is fitted."""
 
+import os
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import _fit_context
@@ -32,6 +33,7 @@ from ._training.settings import Settings, settings_of
 from ._training.strategy import TrainingStrategy
 from ._utils.seeds import Seeds, entropy_of
 from ._utils.sklearn_callbacks import OF_A_FIT, CallbackSupportMixin
+from ._utils.typing import Table
 from ._utils.warn import warn_user
 from .exceptions import DivergenceWarning
 from .presets import preset_params
@@ -65,14 +67,20 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     """
 
     net_: EpochNet
+    mean_: np.ndarray
     scale_: Any
+    explained_variance_: np.ndarray
+    explained_variance_ratio_: np.ndarray
+    best_epoch_: int
+    n_iter_: int
+    history_: list[dict[str, Any]]
     _fitted: Fitted
     _strategy_type: ClassVar[type]
 
     _parameter_constraints: dict = constraints()
 
     @classmethod
-    def from_preset(cls, name, **overrides):
+    def from_preset(cls, name: str, **overrides: Any) -> Self:
         """An estimator with the parameters of a named preset.
 
         Parameters
@@ -106,7 +114,15 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     @_fit_context(prefer_skip_nested_validation=True)
     @public
     @spools_rows
-    def fit(self, X, y=None, *, conditions=None, size_factor=None, checkpoint_dir=None):
+    def fit(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        checkpoint_dir: str | os.PathLike | None = None,
+    ) -> Self:
         """Fit the model to X.
 
         Units are then put into the order of the variance that they explain, the largest
@@ -162,8 +178,14 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     @documented_rows
     @spools_rows
     def fit_transform(
-        self, X, y=None, *, conditions=None, size_factor=None, checkpoint_dir=None
-    ):
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        checkpoint_dir: str | os.PathLike | None = None,
+    ) -> Any:
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 
         Parameters
@@ -188,7 +210,14 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     @public
     @documented_rows
     @spools_rows
-    def partial_fit(self, X, y=None, *, conditions=None, size_factor=None):
+    def partial_fit(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> Self:
         """Train for one epoch on X, going on from where the last call ended.
 
         For data that comes in chunks: there is no early stopping and no schedule of the
@@ -309,7 +338,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             self._fitted = unpacked(data, self._strategy_type, self.callbacks)
             self.net_ = self._fitted.net
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
@@ -392,7 +421,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
     def _commit(self, fit: Fitted, dtype: np.dtype) -> None:
         """Set the fitted attributes, all of them at the end."""
         # A net that goes on training adds to its history.
-        known: list[dict] = []
+        known: list[dict[str, Any]] = []
         if getattr(self, "net_", None) is fit.net:
             known = self.history_
         self._fitted = fit
@@ -402,7 +431,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         for name in ("mean_", "scale_"):  # of an earlier fit with another likelihood
             self.__dict__.pop(name, None)
         if affine is not None and affine.mean is not None:
-            self.mean_, self.scale_ = affine
+            self.mean_, self.scale_ = affine.mean, affine.scale
         explained = fit.state.explained
         if explained is not None:
             self._jacobian = explained.jacobian.astype(dtype)
@@ -410,5 +439,5 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             self.explained_variance_ratio_ = explained.ratio
         self.best_epoch_ = fit.state.record.best_epoch
         new = fit.net.history[len(known) :]
-        self.history_: list[dict] = known + [epoch_row(row) for row in new]
+        self.history_ = known + [epoch_row(row) for row in new]
         self.n_iter_ = len(self.history_)

@@ -1,5 +1,7 @@
 """Rows to codes, and codes to rows: what every fitted autoencoder is for."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_array, check_is_fitted
@@ -11,6 +13,7 @@ from ._inference import GIVEN, Inference, documented_rows
 from ._kernels.surroundings import public
 from ._streams import reads_parts
 from ._utils.device import in_float64
+from ._utils.typing import Table
 from ._utils.validation import float_dtypes, from_torch
 
 
@@ -28,7 +31,9 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
     @public
     @documented_rows
     @reads_parts
-    def transform(self, X, *, conditions=None, size_factor=None):
+    def transform(
+        self, X: Table, *, conditions: Table | None = None, size_factor: Any = None
+    ) -> Any:
         """Code X.
 
         Deterministic: no dropout, running statistics. Conditions do not change codes.
@@ -48,7 +53,9 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
         return self._transformed(rows)
 
     @public
-    def inverse_transform(self, X, *, conditions=None, size_factor=None):
+    def inverse_transform(
+        self, X: Table, *, conditions: Table | None = None, size_factor: Any = None
+    ) -> np.ndarray:
         """Reconstruct rows from codes, as :meth:`transform` gives them.
 
         Parameters
@@ -88,7 +95,14 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
 
     @public
     @reads_parts
-    def reconstruct(self, X, *, conditions=None, size_factor=None, to=None):
+    def reconstruct(
+        self,
+        X: Table,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        to: Table | None = None,
+    ) -> np.ndarray:
         """Reconstruct X from its codes.
 
         Parameters
@@ -131,8 +145,13 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
     @documented_rows
     @reads_parts
     def reconstruction_error(
-        self, X, per_feature=False, *, conditions=None, size_factor=None
-    ):
+        self,
+        X: Table,
+        per_feature: bool = False,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> np.ndarray:
         """Error of the reconstruction of X from its codes.
 
         Parameters

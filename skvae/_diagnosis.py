@@ -4,6 +4,7 @@ import html
 import math
 import textwrap
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ class Diagnosis:
     likelihood: str
     guide: str
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """The numbers as a data frame. Needs pandas (``skvae[frames]``).
 
         Returns

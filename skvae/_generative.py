@@ -17,6 +17,7 @@ from ._kernels.surroundings import public
 from ._nn.autoencoder import VAE
 from ._streams import reads_parts, spools_rows
 from ._utils.seeds import entropy_of, private_generator
+from ._utils.typing import RandomState, Table
 from ._utils.validation import Overflowed, checked_finite, checked_n_samples
 from ._utils.warn import warn_user
 
@@ -27,7 +28,14 @@ class Generative(BaseAutoencoder):
     @public
     @documented_rows
     @reads_parts
-    def transform(self, X, return_std=False, *, conditions=None, size_factor=None):
+    def transform(
+        self,
+        X: Table,
+        return_std: bool = False,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> Any:
         """Code X.
 
         Deterministic: the posterior's mean, no dropout, running statistics. Conditions
@@ -69,13 +77,13 @@ class Generative(BaseAutoencoder):
     @public
     def sample(
         self,
-        n_samples=1,
-        random_state=None,
+        n_samples: int = 1,
+        random_state: RandomState = None,
         *,
-        noise=None,
-        conditions=None,
-        size_factor=None,
-    ):
+        noise: bool | None = None,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> np.ndarray:
         """Draw rows from the model: codes from the prior, decoded.
 
         Parameters
@@ -134,7 +142,9 @@ class Generative(BaseAutoencoder):
     @public
     @documented_rows
     @reads_parts
-    def score_samples(self, X, *, conditions=None, size_factor=None):
+    def score_samples(
+        self, X: Table, *, conditions: Table | None = None, size_factor: Any = None
+    ) -> np.ndarray:
         """Evidence lower bound of every row.
 
         ``E_q ln p(x | z) - KL(q(z | x) || p(z))`` with the calibrated decoder and
@@ -171,7 +181,14 @@ class Generative(BaseAutoencoder):
         return self._evaluate(X, conditions, size_factor).elbo
 
     @documented_rows
-    def score(self, X, y=None, *, conditions=None, size_factor=None):
+    def score(
+        self,
+        X: Table,
+        y: Any = None,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+    ) -> float:
         """Mean evidence lower bound, in nats per row.
 
         Parameters
@@ -206,8 +223,14 @@ class Generative(BaseAutoencoder):
     @documented_rows
     @spools_rows
     def log_likelihood(
-        self, X, n_samples=5000, *, conditions=None, size_factor=None, random_state=0
-    ):
+        self,
+        X: Table,
+        n_samples: int = 5000,
+        *,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        random_state: RandomState = 0,
+    ) -> np.ndarray:
         """Log-likelihood of every row, bounded from below by importance sampling.
 
         The importance-weighted bound of Burda et al. (2016),
@@ -253,7 +276,9 @@ class Generative(BaseAutoencoder):
         return self._over_chunks(rows, measure)
 
     @documented_rows
-    def background_responsibility(self, X, *, conditions=None, size_factor=None):
+    def background_responsibility(
+        self, X: Table, *, conditions: Table | None = None, size_factor: Any = None
+    ) -> np.ndarray:
         """The background's share in the explanation of every row.
 
         The density that :meth:`score_samples` bounds is a mixture of the network and,

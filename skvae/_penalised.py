@@ -1,7 +1,13 @@
 """The shell of the plain, the regularised and the sparse autoencoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
 from ._base import BaseAutoencoder
 from ._training.deterministic import Deterministic
+from ._utils.typing import RandomState, Table
 
 
 class PenalisedAutoencoder(BaseAutoencoder):
@@ -14,34 +20,34 @@ class PenalisedAutoencoder(BaseAutoencoder):
 
     def __init__(
         self,
-        latent_dim,
+        latent_dim: int,
         *,
-        hidden_dims,
-        activation,
-        dropout_rate,
-        use_batch_norm,
-        code_penalty,
-        reg_weight,
-        decoder_penalty,
-        decoder_penalty_weight,
-        linear_path,
-        lr,
-        weight_decay,
-        batch_size,
-        max_epochs,
-        gradient_clip_val,
-        lr_schedule,
-        early_stopping,
-        validation_fraction,
-        n_iter_no_change,
-        tol,
-        warm_start,
-        callbacks,
-        device,
-        precision,
-        random_state,
-        verbose,
-    ):
+        hidden_dims: Sequence[int],
+        activation: str,
+        dropout_rate: float,
+        use_batch_norm: bool,
+        code_penalty: str | None,
+        reg_weight: float | str,
+        decoder_penalty: str | None,
+        decoder_penalty_weight: float,
+        linear_path: str | None,
+        lr: float,
+        weight_decay: float,
+        batch_size: int,
+        max_epochs: int,
+        gradient_clip_val: float | None,
+        lr_schedule: str,
+        early_stopping: bool,
+        validation_fraction: float,
+        n_iter_no_change: int,
+        tol: float,
+        warm_start: bool,
+        callbacks: Sequence[Any] | None,
+        device: str | torch.device,
+        precision: str,
+        random_state: RandomState,
+        verbose: int,
+    ) -> None:
         self.latent_dim = latent_dim
         self.hidden_dims = hidden_dims
         self.activation = activation
@@ -77,7 +83,7 @@ class PenalisedAutoencoder(BaseAutoencoder):
             decoder_penalty_weight=float(self.decoder_penalty_weight),
         )
 
-    def score(self, X, y=None):
+    def score(self, X: Table, y: Any = None) -> float:
         """Minus the mean squared error of the reconstruction.
 
         It is no likelihood, grows with every unit, and does not compare with the

@@ -1,3 +1,9 @@
-"""The version, importable without torch."""
+"""The version, importable without torch: that of the git tag that was installed."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+__version__: str
+try:
+    __version__ = version("skvae")
+except PackageNotFoundError:  # a copy on the path that was never installed
+    __version__ = "0+unknown"

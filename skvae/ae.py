@@ -1,7 +1,13 @@
 """AETransformer: the plain autoencoder."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
 from ._penalised import PenalisedAutoencoder
 from ._training.parameters import documented
+from ._utils.typing import RandomState
 
 # Where models of earlier versions look for them.
 from .rae import RAETransformer
@@ -54,30 +60,30 @@ class AETransformer(PenalisedAutoencoder):
 
     def __init__(
         self,
-        latent_dim=10,
+        latent_dim: int = 10,
         *,
-        hidden_dims=(256, 128),
-        activation="gelu",
-        dropout_rate=0.0,
-        use_batch_norm=True,
-        linear_path="pca",
-        lr=2e-3,
-        weight_decay=0.0,
-        batch_size=128,
-        max_epochs=60,
-        gradient_clip_val=1.0,
-        lr_schedule="cosine",
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=15,
-        tol=0.01,
-        warm_start=False,
-        callbacks=None,
-        device="auto",
-        precision="float32",
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_dims: Sequence[int] = (256, 128),
+        activation: str = "gelu",
+        dropout_rate: float = 0.0,
+        use_batch_norm: bool = True,
+        linear_path: str | None = "pca",
+        lr: float = 2e-3,
+        weight_decay: float = 0.0,
+        batch_size: int = 128,
+        max_epochs: int = 60,
+        gradient_clip_val: float | None = 1.0,
+        lr_schedule: str = "cosine",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 15,
+        tol: float = 0.01,
+        warm_start: bool = False,
+        callbacks: Sequence[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             latent_dim,
             hidden_dims=hidden_dims,

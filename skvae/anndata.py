@@ -46,14 +46,14 @@ KEY = "X_skvae"
 
 
 def fit_transform(
-    estimator,
-    adata,
+    estimator: Any,
+    adata: Any,
     *,
-    layer=None,
-    obs_conditions=(),
-    key_added=KEY,
-    copy=False,
-):
+    layer: str | None = None,
+    obs_conditions: Sequence[str] = (),
+    key_added: str = KEY,
+    copy: bool = False,
+) -> Any:
     """Fit an estimator to the cells and write their codes to ``adata``.
 
     ``estimator`` itself is fitted, as by its own ``fit_transform``, and knows the genes
@@ -130,14 +130,14 @@ def fit_transform(
 
 
 def transform(
-    estimator,
-    adata,
+    estimator: Any,
+    adata: Any,
     *,
-    layer=None,
-    obs_conditions=(),
-    key_added=KEY,
-    copy=False,
-):
+    layer: str | None = None,
+    obs_conditions: Sequence[str] = (),
+    key_added: str = KEY,
+    copy: bool = False,
+) -> Any:
     """Code cells with a fitted estimator and write the codes to ``adata``.
 
     Genes are found by name, in whatever order; those that the estimator was not fitted

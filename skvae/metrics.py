@@ -9,6 +9,8 @@ In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in 
 ``ELBO = -(distortion + rate)``.
 """
 
+from typing import Any
+
 import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.exceptions import NotFittedError
@@ -23,6 +25,7 @@ from ._kernels.surroundings import public
 from ._linear.ppca import corrected_ppca, ppca_log_likelihood
 from ._utils.docs import filled
 from ._utils.routing import requests
+from ._utils.typing import Table
 from ._utils.validation import canonical, checked_n_samples, from_torch
 from .vae import VAETransformer
 
@@ -114,7 +117,14 @@ def _refuse_mix(estimator: VAETransformer) -> None:
 
 @requests("conditions", "size_factor")
 @documented_given
-def elbo_scorer(estimator, X, y=None, *, conditions=None, size_factor=None) -> float:
+def elbo_scorer(
+    estimator: Any,
+    X: Table,
+    y: Any = None,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
+) -> float:
     """Mean held-out evidence lower bound, in nats per row.
 
     The score to choose ``kld_weight``, ``latent_dim`` and architectures by: the decoder
@@ -187,7 +197,13 @@ def rate_distortion_scorer(
 @requests("conditions", "size_factor")
 @documented_given
 def log_likelihood_scorer(
-    estimator, X, y=None, *, n_samples=64, conditions=None, size_factor=None
+    estimator: Any,
+    X: Table,
+    y: Any = None,
+    *,
+    n_samples: int = 64,
+    conditions: Table | None = None,
+    size_factor: Any = None,
 ) -> float:
     """Mean importance-weighted bound of the log-likelihood, in nats per row.
 
@@ -218,7 +234,7 @@ def log_likelihood_scorer(
 
 
 @public
-def pca_scorer(estimator, X, y=None) -> float:
+def pca_scorer(estimator: Any, X: Table, y: Any = None) -> float:
     """Mean log-likelihood of a scikit-learn ``PCA``, in nats per row.
 
     What :func:`elbo_scorer` compares with. ``PCA.score`` is the same where there are as
@@ -268,7 +284,12 @@ def pca_scorer(estimator, X, y=None) -> float:
 @requests("conditions", "size_factor")
 @documented_given
 def reconstruction_scorer(
-    estimator, X, y=None, *, conditions=None, size_factor=None
+    estimator: Any,
+    X: Table,
+    y: Any = None,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
 ) -> float:
     """Minus the mean squared error of the reconstruction from posterior means.
 
@@ -293,7 +314,13 @@ def reconstruction_scorer(
 
 
 @documented_given
-def rate(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
+def rate(
+    estimator: Any,
+    X: Table,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
+) -> np.ndarray:
     """KL of every row's posterior from the prior.
 
     Parameters
@@ -313,7 +340,13 @@ def rate(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
 
 
 @documented_given
-def distortion(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
+def distortion(
+    estimator: Any,
+    X: Table,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
+) -> np.ndarray:
     """Minus the expected log-likelihood of every row given its code.
 
     ``-E_q ln p(x | z)`` under the calibrated decoder.
@@ -334,7 +367,13 @@ def distortion(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray
 
 
 @documented_given
-def kl_per_unit(estimator, X, *, conditions=None, size_factor=None) -> np.ndarray:
+def kl_per_unit(
+    estimator: Any,
+    X: Table,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
+) -> np.ndarray:
     """Mean KL of every latent unit's posterior from the prior.
 
     Parameters
@@ -356,7 +395,12 @@ def kl_per_unit(estimator, X, *, conditions=None, size_factor=None) -> np.ndarra
 
 @documented_given
 def active_units(
-    estimator, X, *, threshold=ACTIVE_VARIANCE, conditions=None, size_factor=None
+    estimator: Any,
+    X: Table,
+    *,
+    threshold: float = ACTIVE_VARIANCE,
+    conditions: Table | None = None,
+    size_factor: Any = None,
 ) -> int:
     """Number of latent units that carry information about the rows.
 
@@ -381,7 +425,12 @@ def active_units(
 
 @documented_given
 def code_sparsity(
-    estimator, X, *, threshold=NEAR_ZERO, conditions=None, size_factor=None
+    estimator: Any,
+    X: Table,
+    *,
+    threshold: float = NEAR_ZERO,
+    conditions: Table | None = None,
+    size_factor: Any = None,
 ) -> float:
     """Share of zero or near-zero entries among the codes of X.
 

@@ -28,6 +28,8 @@ kld_weight * n_features``, and 1e-5 on 2,000 columns is a beta of 0.02: give
 likelihood="negative_binomial", kld_weight="auto")``.
 """
 
+__all__ = ["ESTIMATORS", "PRESETS", "SWEEP"]
+
 _COMMON: dict[str, object] = {
     "use_batch_norm": True,
     "linear_path": None,
@@ -68,7 +70,7 @@ PRESETS: dict[str, dict[str, object]] = {
 }
 
 #: Name of the estimator that each preset is for.
-ESTIMATORS = {
+ESTIMATORS: dict[str, str] = {
     "standard": "VAETransformer",
     "beta": "VAETransformer",
     "lightweight": "VAETransformer",
@@ -79,13 +81,15 @@ ESTIMATORS = {
 
 #: The sweep of weights and sizes, a ``param_grid`` for ``GridSearchCV``; of the squared
 #: error, as the presets' weights are.
-SWEEP = {
+SWEEP: dict[str, list[float]] = {
     "kld_weight": [1e-6, 1e-5, 1e-4, 1e-3],
     "latent_dim": [32, 64, 128, 256],
 }
 
 
-def preset_params(name: str, estimator: str, likelihood: str | None = None) -> dict:
+def preset_params(
+    name: str, estimator: str, likelihood: str | None = None
+) -> dict[str, object]:
     """A copy of the parameters of a preset of an estimator.
 
     Weights are of the squared error; with another ``likelihood`` than that, they are

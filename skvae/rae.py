@@ -1,8 +1,11 @@
 """RAETransformer: the regularised autoencoder, and its samples."""
 
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -11,6 +14,7 @@ from ._objectives.penalties import DECODER_PENALTIES
 from ._penalised import PenalisedAutoencoder
 from ._training.parameters import documented
 from ._utils.seeds import private_generator
+from ._utils.typing import RandomState
 from ._utils.validation import checked_n_samples
 
 
@@ -85,6 +89,8 @@ class RAETransformer(PenalisedAutoencoder):
     (3, 64)
     """
 
+    density_: Any  # a sklearn.mixture.GaussianMixture
+
     _parameter_constraints: dict = {
         **PenalisedAutoencoder._parameter_constraints,
         "reg_weight": [Interval(Real, 0, None, closed="left")],
@@ -95,34 +101,34 @@ class RAETransformer(PenalisedAutoencoder):
 
     def __init__(
         self,
-        latent_dim=10,
+        latent_dim: int = 10,
         *,
-        hidden_dims=(256, 128),
-        activation="gelu",
-        dropout_rate=0.0,
-        use_batch_norm=True,
-        reg_weight=1e-4,
-        decoder_penalty=None,
-        decoder_penalty_weight=1e-4,
-        density_components=10,
-        linear_path="pca",
-        lr=2e-3,
-        weight_decay=0.0,
-        batch_size=128,
-        max_epochs=60,
-        gradient_clip_val=1.0,
-        lr_schedule="cosine",
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=15,
-        tol=0.01,
-        warm_start=False,
-        callbacks=None,
-        device="auto",
-        precision="float32",
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_dims: Sequence[int] = (256, 128),
+        activation: str = "gelu",
+        dropout_rate: float = 0.0,
+        use_batch_norm: bool = True,
+        reg_weight: float | str = 1e-4,
+        decoder_penalty: str | None = None,
+        decoder_penalty_weight: float = 1e-4,
+        density_components: int = 10,
+        linear_path: str | None = "pca",
+        lr: float = 2e-3,
+        weight_decay: float = 0.0,
+        batch_size: int = 128,
+        max_epochs: int = 60,
+        gradient_clip_val: float | None = 1.0,
+        lr_schedule: str = "cosine",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 15,
+        tol: float = 0.01,
+        warm_start: bool = False,
+        callbacks: Sequence[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             latent_dim,
             hidden_dims=hidden_dims,
@@ -162,7 +168,9 @@ class RAETransformer(PenalisedAutoencoder):
         )
         return codes
 
-    def sample(self, n_samples=1, random_state=None):
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None
+    ) -> np.ndarray:
         """Draw rows: codes from ``density_``, decoded.
 
         Parameters

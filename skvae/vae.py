@@ -1,8 +1,11 @@
 """VAETransformer: the variational autoencoder, its likelihood and its samples."""
 
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._evaluation.advice import collapse_advice
@@ -13,6 +16,7 @@ from ._likelihoods.registry import AUTO, LIKELIHOODS, likelihood_named
 from ._objectives.schedules import make_schedule
 from ._training.parameters import documented
 from ._training.variational import Variational
+from ._utils.typing import RandomState
 from ._utils.warn import warn_user
 from .exceptions import PosteriorCollapseWarning
 
@@ -213,6 +217,12 @@ class VAETransformer(Generative):
     (1797, 64)
     """
 
+    kld_weight_: float
+    beta_: float
+    likelihood_: str
+    noise_variance_: float | np.ndarray
+    code_scale_: np.ndarray
+
     _parameter_constraints: dict = {
         **Generative._parameter_constraints,
         "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
@@ -230,41 +240,41 @@ class VAETransformer(Generative):
 
     def __init__(
         self,
-        latent_dim=10,
+        latent_dim: int = 10,
         *,
-        hidden_dims=(256, 128),
-        activation="gelu",
-        dropout_rate=0.0,
-        use_batch_norm=True,
-        kld_weight="auto",
-        beta=1.0,
-        kld_schedule="constant",
-        kld_warmup=0.3,
-        free_bits=0.0,
-        n_importance_samples=1,
-        likelihood="auto",
-        size_factor="row_sum",
-        encode_conditions=False,
-        linear_path="pca",
-        background_weight=0.01,
-        whiten=False,
-        lr=2e-3,
-        weight_decay=0.0,
-        batch_size=128,
-        max_epochs=60,
-        gradient_clip_val=1.0,
-        lr_schedule="cosine",
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=15,
-        tol=0.01,
-        warm_start=False,
-        callbacks=None,
-        device="auto",
-        precision="float32",
-        random_state=None,
-        verbose=0,
-    ):
+        hidden_dims: Sequence[int] = (256, 128),
+        activation: str = "gelu",
+        dropout_rate: float = 0.0,
+        use_batch_norm: bool = True,
+        kld_weight: float | str = "auto",
+        beta: float = 1.0,
+        kld_schedule: str | Callable[[float], float] = "constant",
+        kld_warmup: float = 0.3,
+        free_bits: float = 0.0,
+        n_importance_samples: int = 1,
+        likelihood: str = "auto",
+        size_factor: str | None = "row_sum",
+        encode_conditions: bool = False,
+        linear_path: str | None = "pca",
+        background_weight: float = 0.01,
+        whiten: bool = False,
+        lr: float = 2e-3,
+        weight_decay: float = 0.0,
+        batch_size: int = 128,
+        max_epochs: int = 60,
+        gradient_clip_val: float | None = 1.0,
+        lr_schedule: str = "cosine",
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 15,
+        tol: float = 0.01,
+        warm_start: bool = False,
+        callbacks: Sequence[Any] | None = None,
+        device: str | torch.device = "auto",
+        precision: str = "float32",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> None:
         self.latent_dim = latent_dim
         self.hidden_dims = hidden_dims
         self.activation = activation
@@ -307,7 +317,7 @@ class VAETransformer(Generative):
         # What a weight of one's own means is the Gaussian's.
         return likelihood_named(AUTO if self.kld_weight == "auto" else "gaussian")
 
-    def __sklearn_clone__(self):
+    def __sklearn_clone__(self) -> Any:
         """A copy that knows whether what it was made of is a density.
 
         A search clones its estimator for every candidate, and then sets the parameters:

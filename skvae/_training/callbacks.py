@@ -8,7 +8,7 @@ behind it where a class is there more than once. So ``callbacks__NAME`` and
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
@@ -127,7 +127,9 @@ def set_callback_params(callbacks: Sequence | None, params: dict[str, Any]) -> l
 class CallbackParams(BaseEstimator):
     """An estimator whose parameters include those of its ``callbacks``."""
 
-    def get_params(self, deep=True):
+    callbacks: Sequence[Any] | None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters, with those of the callbacks.
 
         Parameters
@@ -143,7 +145,7 @@ class CallbackParams(BaseEstimator):
         params = super().get_params(deep=False)
         return {**params, **callback_params(params["callbacks"])} if deep else params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters, those of callbacks as ``callbacks__NAME__PARAM``.
 
         Parameters

@@ -24,13 +24,20 @@ from .._kernels.surroundings import public
 from .._linear.baseline import cross_fitted_likelihood
 from .._streams import spools_rows
 from .._utils.device import inference_dtype
+from .._utils.typing import Table
 from ..metrics import _vae, documented_given
 
 
 @public
 @documented_given
 @spools_rows
-def diagnose(estimator, X, *, conditions=None, size_factor=None) -> Diagnosis:
+def diagnose(
+    estimator: Any,
+    X: Table,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
+) -> Diagnosis:
     """Judge a fitted model by what it does with rows, and say what to change.
 
     The verdict is the first of these that holds:

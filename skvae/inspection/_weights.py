@@ -16,6 +16,7 @@ from .._kernels.surroundings import public
 from .._likelihoods.registry import LIKELIHOODS
 from .._likelihoods.standardised import Standardised
 from .._linear.spectrum import Spectrum, noise_grid, spectrum, weight_of_noise
+from .._utils.typing import RandomState, Table
 from .._utils.validation import canonical, float_dtypes, from_torch
 
 # Betas to search where no theory says more.
@@ -34,7 +35,12 @@ LEAST_BETA, MOST_BETA = 0.125, 8.0
 )
 @public
 def suggest_kld_weights(
-    X, latent_dim, n=4, *, likelihood="gaussian", random_state=None
+    X: Table,
+    latent_dim: int,
+    n: int = 4,
+    *,
+    likelihood: str = "gaussian",
+    random_state: RandomState = None,
 ) -> np.ndarray:
     """Values of ``kld_weight`` to search, from the eigenvalues of X's covariance.
 
