@@ -28,6 +28,7 @@ from ._utils.validation import (
     checked_size_factor,
     float_dtypes,
     from_torch,
+    refuse_columns,
 )
 
 # How the size factors of a model's rows came about.
@@ -92,6 +93,7 @@ class Inference(BaseEstimator):
 
     def _validated(self, X, *, reset: bool, min_rows: int = 1):
         X = from_torch(X)
+        refuse_columns(X)
         X = validate_data(
             self,
             X,

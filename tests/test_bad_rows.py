@@ -1,12 +1,17 @@
 """Rows that a likelihood cannot explain: refused by name, or finite numbers."""
 
+import datetime
+import warnings
+
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from _kinds import CONTINUOUS, COUNTS, NAMES, rows_for
 from scipy import sparse
 
 from skvae import VAETransformer
+from skvae.exceptions import PosteriorCollapseWarning
 
 QUICK = {"latent_dim": 2, "hidden_dims": (8,), "max_epochs": 2, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings(
@@ -154,3 +159,23 @@ def test_booleans_are_bits():
     X = rows_for("bernoulli", 40)
     found = model("bernoulli").fit(X.astype(bool)).score(X.astype(bool))
     assert found == pytest.approx(model("bernoulli").fit(X).score(X), rel=1e-4)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_columns_that_are_no_numbers_are_named(frame, rng):
+    rows = {"a": rng.randn(60), "b": rng.randn(60)}
+    days = [datetime.datetime(2020, 1, 1)] * 60
+    model = VAETransformer(1, max_epochs=1)
+    for column, match in ((["x"] * 60, "'c' of X holds text"), (days, "holds times")):
+        with pytest.raises(ValueError, match=match):
+            model.fit(frame({**rows, "c": column}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PosteriorCollapseWarning)
+        model.fit(frame({**rows, "c": ["1", "2.5"] * 30}))
+    assert model.n_features_in_ == 3
+
+
+def test_names_that_repeat_are_named(rng):
+    frame = pd.DataFrame(rng.randn(60, 3), columns=["a", "b", "a"])
+    with pytest.raises(ValueError, match="appear more than once: a"):
+        VAETransformer(1, max_epochs=1).fit(frame)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import sparse
 
+from skvae import VAETransformer
 from skvae._data.conditions import encode_conditions, fit_conditions, n_columns
 
 
@@ -142,3 +143,10 @@ def test_long_lists_of_categories_are_cut():
     known = fit_conditions([f"plate{i}" for i in range(9)])
     with pytest.raises(ValueError, match="and 4 more"):
         encode_conditions(["plate99"], known, 1)
+
+
+def test_categories_that_are_rows_are_worth_a_word(rng):
+    X = rng.randn(60, 4)
+    model = VAETransformer(1, max_epochs=1, hidden_dims=(4,), random_state=0)
+    with pytest.warns(UserWarning, match="has 60 categories in 60 rows"):
+        model.fit(X, conditions=np.arange(60))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .._utils.warn import warn_user
+
 # Kinds of numpy's that are measured; all others are told apart.
 _NUMERIC = "f"
 _SHOWN = 5
@@ -34,7 +36,14 @@ def fit_conditions(conditions) -> list[dict[str, Any]]:
                 {"name": name, "mean": float(values.mean()), "scale": spread or 1.0}
             )
         else:
-            fitted.append({"name": name, "categories": np.unique(values).tolist()})
+            categories = np.unique(values).tolist()
+            if 2 * len(categories) > max(len(values), 20):
+                warn_user(
+                    f"Condition {name!r} has {len(categories)} categories in "
+                    f"{len(values)} rows: every one is learnt by heart. Numbers that "
+                    "are measured have to be floats."
+                )
+            fitted.append({"name": name, "categories": categories})
     return fitted
 
 
@@ -57,7 +66,10 @@ def encode_conditions(
         among the training rows', or a value that is missing.
     """
     if conditions is None:
-        names = ", ".join(repr(column["name"]) for column in fitted)
+        named = [column["name"] for column in fitted]
+        names = f"{len(named)} of them"
+        if all(isinstance(name, str) for name in named):
+            names = ", ".join(map(repr, named))
         raise ValueError(
             f"This model was fitted with conditions ({names}); pass conditions= of "
             "these rows, too. Inside a Pipeline or a search that takes "

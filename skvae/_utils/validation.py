@@ -7,6 +7,7 @@ import torch
 from scipy import sparse
 
 from .containers import refuse_containers
+from .names import repeated, some
 from .warn import warn_user
 
 # A column whose standard deviation is this many times the median column's decides the
@@ -38,6 +39,49 @@ def from_torch(X):
     X = X.to_sparse_csr()
     parts = (X.values().resolve_neg(), X.col_indices(), X.crow_indices())
     return sparse.csr_array(tuple(p.numpy() for p in parts), shape=tuple(X.shape))
+
+
+def refuse_columns(X) -> None:
+    """Refuse a data frame whose columns are no numbers, by the name of the first.
+
+    Raises
+    ------
+    ValueError
+        If a name repeats, or a column holds text or times.
+    """
+    names, dtypes = getattr(X, "columns", None), getattr(X, "dtypes", None)
+    if names is None or dtypes is None:
+        return
+    twice = repeated(map(str, names))
+    if twice:
+        raise ValueError(f"Names of columns of X appear more than once: {some(twice)}.")
+    for name, dtype in zip(names, dtypes, strict=True):
+        kind = str(dtype).lower()
+        if kind.startswith(_TIMES):
+            raise ValueError(
+                f"Column {name!r} of X holds times ({dtype}): turn them into numbers, "
+                "such as days since a date, or leave it out."
+            )
+        if kind.startswith(_TEXT) and _has_text(X[name]):
+            raise ValueError(
+                f"Column {name!r} of X holds text ({dtype}): encode it first, with an "
+                "OneHotEncoder or an OrdinalEncoder, or leave it out."
+            )
+
+
+_TIMES = ("date", "time", "duration", "period")
+_TEXT = ("object", "str", "utf8", "categor", "enum")
+
+
+def _has_text(column) -> bool:
+    """Whether a column of objects has a word that is no number."""
+    for value in column:
+        if isinstance(value, str):
+            try:
+                float(value)
+            except ValueError:
+                return True
+    return False
 
 
 def canonical(X):
