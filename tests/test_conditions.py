@@ -145,6 +145,7 @@ def test_long_lists_of_categories_are_cut():
         encode_conditions(["plate99"], known, 1)
 
 
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
 def test_categories_that_are_rows_are_worth_a_word(rng):
     X = rng.randn(60, 4)
     model = VAETransformer(1, max_epochs=1, hidden_dims=(4,), random_state=0)
