@@ -34,9 +34,10 @@ exclude_patterns = ["_build", "examples", "gallery/**/*.ipynb"]
 templates_path = ["_templates"]
 nitpick_ignore_regex = [
     # Without inventories nothing is known of other packages.
+    (r"py:mod", r"copy|pickle"),
     (
         r"py:.*",
-        r"(sklearn|skorch|torch|numpy|scipy|pandas|anndata|optuna|matplotlib)\..*",
+        r"(sklearn|skorch|torch|numpy|scipy|pandas|anndata|optuna|matplotlib|skops)\..*",
     ),
 ]
 
