@@ -188,4 +188,5 @@ def test_a_worker_of_loky_that_dies(X, scores, tmp_path):
     assert os.listdir(folder)
     searched.fit(X, checkpoint_dir=folder)
     np.testing.assert_array_equal(searched.cv_results_["mean_test_score"], scores)
-    assert len(os.listdir(folder)) == 8
+    # Beside the half of one that the kill may have left.
+    assert len([name for name in os.listdir(folder) if name.startswith("fit-")]) == 8
