@@ -330,6 +330,8 @@ def _check_loaded(model: Any, packed: dict[str, Any]) -> None:
         raise ValueError("it contradicts itself about its columns")
     for name, array in state.arrays().items():
         _check_array(name, packed["state"][name], array.shape, array.dtype)
+    if state.linear_model is not None:
+        _check_given(packed["state"], n_features)
     split = state.split
     if split is not None and not _is_index(split.held_out, split.n_rows):
         raise ValueError("it contradicts itself about the rows that were held out")
@@ -353,6 +355,14 @@ def _check_loaded(model: Any, packed: dict[str, Any]) -> None:
 def _check_array(name: str, array: np.ndarray, shape: tuple, dtype: Any) -> None:
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name} is of {array.dtype} and {array.shape}, not {shape}")
+
+
+def _check_given(arrays: dict[str, np.ndarray], n_features: int) -> None:
+    """Refuse a regression on conditions of any other shape: the file decides on it."""
+    mean, weights = (arrays[f"linear_model.given_{n}"] for n in ("mean", "weights"))
+    n_given = mean.size
+    _check_array("given_mean", mean, (n_given,), np.float64)
+    _check_array("given_weights", weights, (n_given, n_features), np.float64)
 
 
 def _is_index(index: np.ndarray, n_rows: int) -> bool:
