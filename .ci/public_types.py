@@ -7,13 +7,15 @@ and torch have no types of their own is theirs to change.
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "_ext"))
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs" / "_ext"))
 
-from public_api import public_modules
+from public_api import public_modules  # noqa: E402
 
 THEIRS = ("Type of metaclass unknown", "Type of base class")
 # A torch module, which has parts that are private.
@@ -45,7 +47,9 @@ def main() -> int:
     """The exit status: 0 where all types are known."""
     command = [sys.executable, "-m", "pyright", "--verifytypes", "skvae"]
     command += ["--outputjson", "--ignoreexternal", "--pythonpath", sys.executable]
-    run = subprocess.run(command, capture_output=True, text=True)
+    # Editable installations are found by an import hook, which pyright does not run.
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
     try:
         symbols = json.loads(run.stdout)["typeCompleteness"]["symbols"]
     except (ValueError, KeyError):

@@ -121,7 +121,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         *,
         conditions: Table | None = None,
         size_factor: Any = None,
-        checkpoint_dir: str | os.PathLike | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit the model to X.
 
@@ -184,7 +184,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         *,
         conditions: Table | None = None,
         size_factor: Any = None,
-        checkpoint_dir: str | os.PathLike | None = None,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
     ) -> Any:
         """Fit the model to X and code X, as :meth:`fit` and :meth:`transform` do.
 

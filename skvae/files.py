@@ -66,7 +66,7 @@ _CLASSES: dict[str, type[BaseEstimator]] = {
 _GENERATOR, _REQUESTS = "RandomState", "_metadata_request"
 
 
-def save(estimator, path) -> None:
+def save(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write an estimator, fitted or not, into one file that holds no code.
 
     What ``set_callbacks`` has set is left out.
@@ -114,7 +114,7 @@ def write_model(estimator, path, notes: dict[str, Any] | None = None) -> None:
     write_tensor_file(path, header, arrays)
 
 
-def load(path, device=None):
+def load(path: str | os.PathLike[str], device: Any = None) -> Any:
     """Read an estimator that :func:`save` has written.
 
     Whatever the file holds, no code of it runs, and memory is taken in proportion to

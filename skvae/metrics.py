@@ -157,7 +157,12 @@ def elbo_scorer(
 @requests("conditions", "size_factor")
 @documented_given
 def rate_distortion_scorer(
-    estimator, X, y=None, *, conditions=None, size_factor=None
+    estimator: Any,
+    X: Table,
+    y: Any = None,
+    *,
+    conditions: Table | None = None,
+    size_factor: Any = None,
 ) -> dict[str, float]:
     """Held-out ELBO, its two terms and the number of active units, in one pass.
 

@@ -18,6 +18,7 @@ from ._onnx import likelihoods
 from ._onnx.graph import EXTRA, IR_VERSION, OPSET, Graph, Value
 from ._onnx.network import decoded, posterior
 from ._utils.optional import optional_import
+from ._utils.typing import Table
 from ._version import __version__
 from .vae import VAETransformer
 
@@ -26,7 +27,7 @@ __all__ = ["encoded_conditions", "export", "register_converters"]
 PARTS = ("encoder", "decoder", "score")
 
 
-def export(estimator, path, part="encoder"):
+def export(estimator: Any, path: str | os.PathLike[str], part: str = "encoder") -> None:
     """Write a part of a fitted model as an ONNX file.
 
     Inputs are float32: ``X`` (n, n_features), or ``codes`` (n, latent_dim) of a
@@ -80,7 +81,7 @@ def export(estimator, path, part="encoder"):
     onnx.save_model(model, os.fspath(path))
 
 
-def encoded_conditions(estimator, conditions):
+def encoded_conditions(estimator: Any, conditions: Table | None) -> Any:
     """Conditions as the input ``conditions`` of an exported model takes them.
 
     Parameters
@@ -104,7 +105,7 @@ def encoded_conditions(estimator, conditions):
     return encode_conditions(conditions, estimator._conditions, n_rows)
 
 
-def register_converters():
+def register_converters() -> None:
     """Tell skl2onnx of the estimators: ``to_onnx`` then takes pipelines of them.
 
     A converted pipeline computes ``transform``.

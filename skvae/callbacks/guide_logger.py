@@ -1,9 +1,10 @@
 """Training in TensorBoard, Weights & Biases or MLflow."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from .._training.history import rate_and_distortion
 from .._utils.optional import optional_import
+from .._utils.typing import Table
 from ..inspection import RateDistortionDisplay
 from ._live import Ledger, LiveCallback
 from ._trackers import Tracker, tracker_of
@@ -66,15 +67,19 @@ class GuideLogger(LiveCallback):
     ...     vae = vae.fit(load_wine().data)
     """
 
+    chart: Any
+    fit_: Any
+    run_id: Any
+
     _live = "writer"
 
-    def __init__(self, writer, *, run_id=None, chart=True):
+    def __init__(self, writer: Any, *, run_id: Any = None, chart: bool = True) -> None:
         self.writer = writer
         self.run_id = run_id
         self.chart = chart
         self._ledger = Ledger()
 
-    def initialize(self):
+    def initialize(self) -> Self:
         """Check the writer, before any training.
 
         Raises
@@ -93,7 +98,10 @@ class GuideLogger(LiveCallback):
         self.fit_ = None
         return self
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
+    def on_train_begin(
+        self, net: Any, X: Table = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Begin a fit, and log its parameters."""
         goes_on = net.run_.n_epochs is None and getattr(self, "fit_", None) is not None
         if goes_on:
             return
@@ -107,13 +115,17 @@ class GuideLogger(LiveCallback):
         self.fit_ = _Fit(tracker, prefix, params, n_before, self._ledger.last_step)
         tracker.begin_fit(self.fit_.params, prefix)
 
-    def on_epoch_end(self, net, **kwargs) -> None:
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Log an epoch."""
         if self.fit_ is not None:
             step = self.fit_.first_step + len(net.history) - self.fit_.n_before
             self._ledger.reach(step)
             self.fit_.tracker.log_numbers(_numbers(net.history[-1]), step)
 
-    def on_train_end(self, net, X=None, y=None, **kwargs) -> None:
+    def on_train_end(
+        self, net: Any, X: Table = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Log the chart of the fits so far."""
         if self.fit_ is None:
             return
         rows = net.history[self.fit_.n_before :]

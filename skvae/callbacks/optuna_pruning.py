@@ -1,8 +1,10 @@
 """Trials of Optuna's that end early."""
 
 import math
+from typing import Any
 
 from .._utils.optional import optional_import
+from .._utils.typing import Table
 from ._live import Ledger, LiveCallback
 
 
@@ -63,14 +65,21 @@ class PruneWithOptuna(LiveCallback):
     >>> study.optimize(objective, n_trials=2)
     """
 
+    first_step_: Any
+    monitor: Any
+    n_before_: Any
+
     _live = "trial"
 
-    def __init__(self, trial, monitor="auto"):
+    def __init__(self, trial: Any, monitor: str = "auto") -> None:
         self.trial = trial
         self.monitor = monitor
         self._ledger = Ledger()
 
-    def on_train_begin(self, net, X=None, y=None, **kwargs) -> None:
+    def on_train_begin(
+        self, net: Any, X: Table = None, y: Any = None, **kwargs: Any
+    ) -> None:
+        """Begin a fold."""
         self.first_step_ = None
         if not self._is_alive():
             return
@@ -86,7 +95,8 @@ class PruneWithOptuna(LiveCallback):
         self.first_step_ = (number - 1) * (net.run_.n_epochs or 1)
         self.n_before_ = len(net.history)
 
-    def on_epoch_end(self, net, **kwargs) -> None:
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Report an epoch, and end the trial if it is to be pruned."""
         if self.first_step_ is None:
             return
         step = self.first_step_ + len(net.history) - self.n_before_

@@ -1,10 +1,14 @@
 """Rows in the space of their codes."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseAutoencoder
+from .._utils.typing import Table
 from .._utils.validation import from_torch
 from ..metrics import _final
 from ._drawing import (
@@ -58,7 +62,22 @@ class LatentSpaceDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, points, *, labels=None, axis_names=None, label_name="label"):
+    ax_: Any
+    axis_names: Any
+    colorbar_: Any
+    figure_: Any
+    label_name: Any
+    labels: Any
+    legend_: Any
+
+    def __init__(
+        self,
+        points: Any,
+        *,
+        labels: Any = None,
+        axis_names: Any = None,
+        label_name: str | None = "label",
+    ) -> None:
         self.points = points
         self.labels = labels
         self.axis_names = axis_names
@@ -68,18 +87,18 @@ class LatentSpaceDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
-        X,
-        y=None,
+        estimator: Any,
+        X: Table,
+        y: Any = None,
         *,
-        reducer=None,
-        units=None,
-        label_name=None,
-        conditions=None,
-        size_factor=None,
-        ax=None,
-        scatter_kwargs=None,
-    ):
+        reducer: Any = None,
+        units: Any = None,
+        label_name: str | None = None,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Code rows and draw them.
 
         Parameters
@@ -137,16 +156,16 @@ class LatentSpaceDisplay:
     @documented
     def from_predictions(
         cls,
-        codes,
-        y=None,
+        codes: Any,
+        y: Any = None,
         *,
-        reducer=None,
-        units=None,
-        code_unit="units of X",
-        label_name=None,
-        ax=None,
-        scatter_kwargs=None,
-    ):
+        reducer: Any = None,
+        units: Any = None,
+        code_unit: str = "units of X",
+        label_name: str | None = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw codes that are known.
 
         Parameters
@@ -187,7 +206,9 @@ class LatentSpaceDisplay:
         return display.plot(ax, scatter_kwargs=scatter_kwargs)
 
     @documented
-    def plot(self, ax=None, *, scatter_kwargs=None):
+    def plot(
+        self, ax: Any = None, *, scatter_kwargs: Mapping[str, Any] | None = None
+    ) -> Self:
         """Draw.
 
         Parameters

@@ -1,5 +1,7 @@
 """Which features the units move."""
 
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -62,16 +64,28 @@ class LoadingsDisplay:
     >>> plt.show()
     """
 
+    ax_: Any
+    colorbar_: Any
+    explained_variance_ratio: Any
+    feature_names: Any
+    features_: Any
+    figure_: Any
+    image_: Any
+    loading_name: Any
+    max_features: Any
+    texts_: Any
+    units: Any
+
     def __init__(
         self,
-        components,
+        components: Any,
         *,
-        feature_names=None,
-        units=None,
-        explained_variance_ratio=None,
-        max_features=25,
-        loading_name="loading (units of X per unit of code)",
-    ):
+        feature_names: Any = None,
+        units: Any = None,
+        explained_variance_ratio: Any = None,
+        max_features: int = 25,
+        loading_name: str = "loading (units of X per unit of code)",
+    ) -> None:
         self.components = components
         self.feature_names = feature_names
         self.units = units
@@ -83,14 +97,14 @@ class LoadingsDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
+        estimator: Any,
         *,
-        units=None,
-        feature_names=None,
-        max_features=25,
-        ax=None,
-        cmap="RdBu_r",
-    ):
+        units: Any = None,
+        feature_names: Any = None,
+        max_features: int = 25,
+        ax: Any = None,
+        cmap: str = "RdBu_r",
+    ) -> Self:
         """Draw the loadings of a fitted estimator.
 
         Parameters
@@ -144,7 +158,7 @@ class LoadingsDisplay:
         return display.plot(ax, cmap=cmap)
 
     @documented
-    def plot(self, ax=None, *, cmap="RdBu_r"):
+    def plot(self, ax: Any = None, *, cmap: str = "RdBu_r") -> Self:
         """Draw.
 
         Parameters

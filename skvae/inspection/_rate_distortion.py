@@ -1,7 +1,11 @@
 """Rate against distortion: what codes cost, and what they leave unexplained."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 
+from .._utils.typing import Table
 from ..metrics import _vae
 from ._cv_results import column, parameter, values_of
 from ._drawing import (
@@ -79,18 +83,32 @@ class RateDistortionDisplay:
     >>> plt.show()
     """
 
+    ax_: Any
+    best_: Any
+    colorbar_: Any
+    distortion_name: Any
+    elbo: Any
+    elbo_lines_: Any
+    figure_: Any
+    fit_name: Any
+    latent_dims: Any
+    legend_: Any
+    points_: Any
+    weight_name: Any
+    weights: Any
+
     def __init__(
         self,
         *,
-        rate,
-        distortion,
-        elbo=None,
-        weights=None,
-        weight_name="kld_weight",
-        latent_dims=None,
-        distortion_name="distortion (nats per row)",
-        fit_name="fits",
-    ):
+        rate: Any,
+        distortion: Any,
+        elbo: Any = None,
+        weights: Any = None,
+        weight_name: str = "kld_weight",
+        latent_dims: Any = None,
+        distortion_name: str = "distortion (nats per row)",
+        fit_name: str = "fits",
+    ) -> None:
         self.rate = rate
         self.distortion = distortion
         self.elbo = elbo
@@ -104,15 +122,15 @@ class RateDistortionDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: Table,
         *,
-        weight="kld_weight",
-        conditions=None,
-        size_factor=None,
-        ax=None,
-        scatter_kwargs=None,
-    ):
+        weight: str | None = "kld_weight",
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Measure one fit and draw it.
 
         Parameters
@@ -145,15 +163,15 @@ class RateDistortionDisplay:
     @documented
     def from_estimators(
         cls,
-        estimators,
-        X,
+        estimators: Any,
+        X: Table,
         *,
-        weight="kld_weight",
-        conditions=None,
-        size_factor=None,
-        ax=None,
-        scatter_kwargs=None,
-    ):
+        weight: str | None = "kld_weight",
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Measure several fits on the same rows and draw them.
 
         Parameters
@@ -205,12 +223,12 @@ class RateDistortionDisplay:
     @documented
     def from_cv_results(
         cls,
-        cv_results,
+        cv_results: Any,
         *,
-        weight=None,
-        ax=None,
-        scatter_kwargs=None,
-    ):
+        weight: str | None = None,
+        ax: Any = None,
+        scatter_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw the candidates of a search.
 
         Parameters
@@ -262,7 +280,9 @@ class RateDistortionDisplay:
         return display.plot(ax, scatter_kwargs=scatter_kwargs)
 
     @documented
-    def plot(self, ax=None, *, scatter_kwargs=None):
+    def plot(
+        self, ax: Any = None, *, scatter_kwargs: Mapping[str, Any] | None = None
+    ) -> Self:
         """Draw.
 
         Parameters

@@ -1,9 +1,13 @@
 """Rows beside their reconstructions."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import BaseAutoencoder
+from .._utils.typing import Table
 from .._utils.validation import from_torch
 from ..metrics import _final
 from ._drawing import (
@@ -71,15 +75,23 @@ class ReconstructionDisplay:
     >>> plt.show()
     """
 
+    ax_: Any
+    axes_: Any
+    feature_names: Any
+    figure_: Any
+    image_: Any
+    image_shape: Any
+    row_names: Any
+
     def __init__(
         self,
-        X,
-        X_reconstructed,
+        X: Table,
+        X_reconstructed: Any,
         *,
-        image_shape=None,
-        feature_names=None,
-        row_names=None,
-    ):
+        image_shape: Any = None,
+        feature_names: Any = None,
+        row_names: Any = None,
+    ) -> None:
         self.X = X
         self.X_reconstructed = X_reconstructed
         self.image_shape = image_shape
@@ -90,18 +102,18 @@ class ReconstructionDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: Table,
         *,
-        rows=None,
-        image_shape=None,
-        feature_names=None,
-        conditions=None,
-        size_factor=None,
-        ax=None,
-        cmap="gray_r",
-        bar_kwargs=None,
-    ):
+        rows: Any = None,
+        image_shape: Any = None,
+        feature_names: Any = None,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        ax: Any = None,
+        cmap: str = "gray_r",
+        bar_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Reconstruct some rows and draw them.
 
         Images are brought back through the steps in front of the estimator, where all
@@ -165,16 +177,16 @@ class ReconstructionDisplay:
     @documented
     def from_predictions(
         cls,
-        X,
-        X_reconstructed,
+        X: Table,
+        X_reconstructed: Any,
         *,
-        image_shape=None,
-        feature_names=None,
-        row_names=None,
-        ax=None,
-        cmap="gray_r",
-        bar_kwargs=None,
-    ):
+        image_shape: Any = None,
+        feature_names: Any = None,
+        row_names: Any = None,
+        ax: Any = None,
+        cmap: str = "gray_r",
+        bar_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw reconstructions that are known, all of them.
 
         Parameters
@@ -211,7 +223,13 @@ class ReconstructionDisplay:
         return display.plot(ax, cmap=cmap, bar_kwargs=bar_kwargs)
 
     @documented
-    def plot(self, ax=None, *, cmap="gray_r", bar_kwargs=None):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        cmap: str = "gray_r",
+        bar_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw.
 
         Parameters

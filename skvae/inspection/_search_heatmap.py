@@ -1,6 +1,6 @@
 """Scores of a search over two parameters."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -72,16 +72,24 @@ class SearchHeatmapDisplay:
     >>> plt.show()
     """
 
+    ax_: Any
+    colorbar_: Any
+    figure_: Any
+    frame_: Any
+    image_: Any
+    score_name: Any
+    texts_: Any
+
     def __init__(
         self,
         *,
-        scores,
-        x_values,
-        y_values,
-        x_name,
-        y_name,
-        score_name="held-out score",
-    ):
+        scores: Any,
+        x_values: Any,
+        y_values: Any,
+        x_name: Any,
+        y_name: Any,
+        score_name: str | None = "held-out score",
+    ) -> None:
         self.scores = scores
         self.x_values = x_values
         self.y_values = y_values
@@ -92,8 +100,15 @@ class SearchHeatmapDisplay:
     @classmethod
     @documented
     def from_estimator(
-        cls, estimator, *, x=None, y=None, score=None, score_name=None, ax=None
-    ):
+        cls,
+        estimator: Any,
+        *,
+        x: Any = None,
+        y: Any = None,
+        score: str | None = None,
+        score_name: str | None = None,
+        ax: Any = None,
+    ) -> Self:
         """Draw a fitted search.
 
         Parameters
@@ -133,8 +148,15 @@ class SearchHeatmapDisplay:
     @classmethod
     @documented
     def from_cv_results(
-        cls, cv_results, *, x=None, y=None, score=None, score_name=None, ax=None
-    ):
+        cls,
+        cv_results: Any,
+        *,
+        x: Any = None,
+        y: Any = None,
+        score: str | None = None,
+        score_name: str | None = None,
+        ax: Any = None,
+    ) -> Self:
         """Draw the results of a search.
 
         Where more than two parameters were searched, a cell is the best over the
@@ -188,7 +210,7 @@ class SearchHeatmapDisplay:
         return display.plot(ax)
 
     @documented
-    def plot(self, ax=None, *, cmap="viridis"):
+    def plot(self, ax: Any = None, *, cmap: str = "viridis") -> Self:
         """Draw.
 
         Parameters

@@ -1,6 +1,7 @@
 """Losses of training and of held-out rows, epoch by epoch."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -65,15 +66,26 @@ class TrainingCurveDisplay:
     >>> plt.show()
     """
 
+    ax_: Any
+    best_epoch: Any
+    best_line_: Any
+    figure_: Any
+    legend_: Any
+    train_line_: Any
+    train_values: Any
+    valid_line_: Any
+    valid_values: Any
+    value_name: Any
+
     def __init__(
         self,
         *,
-        epochs,
-        train_values=None,
-        valid_values=None,
-        best_epoch=None,
-        value_name="loss",
-    ):
+        epochs: Any,
+        train_values: Any = None,
+        valid_values: Any = None,
+        best_epoch: Any = None,
+        value_name: str = "loss",
+    ) -> None:
         self.epochs = epochs
         self.train_values = train_values
         self.valid_values = valid_values
@@ -84,13 +96,13 @@ class TrainingCurveDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
+        estimator: Any,
         *,
-        metric="loss",
-        ax=None,
-        train_kwargs=None,
-        valid_kwargs=None,
-    ):
+        metric: str = "loss",
+        ax: Any = None,
+        train_kwargs: Mapping[str, Any] | None = None,
+        valid_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw the history of a fitted estimator.
 
         Parameters
@@ -135,15 +147,15 @@ class TrainingCurveDisplay:
     @documented
     def from_history(
         cls,
-        history,
+        history: Any,
         *,
-        metric="loss",
-        best_epoch=None,
-        value_name=None,
-        ax=None,
-        train_kwargs=None,
-        valid_kwargs=None,
-    ):
+        metric: str = "loss",
+        best_epoch: Any = None,
+        value_name: Any = None,
+        ax: Any = None,
+        train_kwargs: Mapping[str, Any] | None = None,
+        valid_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw a history that is known.
 
         Parameters
@@ -188,7 +200,13 @@ class TrainingCurveDisplay:
         return display.plot(ax, train_kwargs=train_kwargs, valid_kwargs=valid_kwargs)
 
     @documented
-    def plot(self, ax=None, *, train_kwargs=None, valid_kwargs=None):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        train_kwargs: Mapping[str, Any] | None = None,
+        valid_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw.
 
         Parameters

@@ -1,10 +1,12 @@
 """What the decoder makes of a code while one unit moves."""
 
 from numbers import Integral
+from typing import Any, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.typing import Table
 from ..metrics import _autoencoder
 from ..vae import VAETransformer
 from ._drawing import (
@@ -76,17 +78,28 @@ class TraversalDisplay:
     >>> plt.show()
     """
 
+    ax_: Any
+    colorbar_: Any
+    feature_names: Any
+    features_: Any
+    figure_: Any
+    image_: Any
+    image_shape: Any
+    max_features: Any
+    step_name: Any
+    units: Any
+
     def __init__(
         self,
-        decoded,
+        decoded: Any,
         *,
-        steps,
-        units=None,
-        step_name=PRIOR,
-        image_shape=None,
-        feature_names=None,
-        max_features=20,
-    ):
+        steps: Any,
+        units: Any = None,
+        step_name: Any = PRIOR,
+        image_shape: Any = None,
+        feature_names: Any = None,
+        max_features: int = 20,
+    ) -> None:
         self.decoded = decoded
         self.steps = steps
         self.units = units
@@ -99,20 +112,20 @@ class TraversalDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
-        X=None,
+        estimator: Any,
+        X: Table = None,
         *,
-        units=None,
-        n_steps=9,
-        span=2.0,
-        image_shape=None,
-        feature_names=None,
-        max_features=20,
-        conditions=None,
-        size_factor=None,
-        ax=None,
-        cmap=None,
-    ):
+        units: Any = None,
+        n_steps: int = 9,
+        span: float = 2.0,
+        image_shape: Any = None,
+        feature_names: Any = None,
+        max_features: int = 20,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        ax: Any = None,
+        cmap: Any = None,
+    ) -> Self:
         """Decode along units and draw.
 
         Without X, units move around the mean of the prior, in its standard deviations.
@@ -197,7 +210,7 @@ class TraversalDisplay:
         return display.plot(ax, cmap=cmap)
 
     @documented
-    def plot(self, ax=None, *, cmap=None):
+    def plot(self, ax: Any = None, *, cmap: Any = None) -> Self:
         """Draw.
 
         Parameters

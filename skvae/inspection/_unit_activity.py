@@ -1,8 +1,12 @@
 """What every latent unit says of the rows."""
 
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 
 from .._evaluation.verdicts import ACTIVE_VARIANCE
+from .._utils.typing import Table
 from ..metrics import _vae
 from ._drawing import (
     BLUE,
@@ -77,7 +81,18 @@ class UnitActivityDisplay:
     >>> plt.show()
     """
 
-    def __init__(self, *, kl, variance, threshold=ACTIVE_VARIANCE):
+    active_: Any
+    ax_: Any
+    bars_: Any
+    figure_: Any
+    legend_: Any
+    median_: Any
+    n_left_out_: Any
+    threshold: Any
+
+    def __init__(
+        self, *, kl: Any, variance: Any, threshold: Any = ACTIVE_VARIANCE
+    ) -> None:
         self.kl = kl
         self.variance = variance
         self.threshold = threshold
@@ -86,15 +101,15 @@ class UnitActivityDisplay:
     @documented
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: Table,
         *,
-        threshold=ACTIVE_VARIANCE,
-        conditions=None,
-        size_factor=None,
-        ax=None,
-        bar_kwargs=None,
-    ):
+        threshold: Any = ACTIVE_VARIANCE,
+        conditions: Table | None = None,
+        size_factor: Any = None,
+        ax: Any = None,
+        bar_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Measure the units of a fit and draw them.
 
         Parameters
@@ -129,8 +144,14 @@ class UnitActivityDisplay:
     @classmethod
     @documented
     def from_predictions(
-        cls, mean, std, *, threshold=ACTIVE_VARIANCE, ax=None, bar_kwargs=None
-    ):
+        cls,
+        mean: Any,
+        std: Any,
+        *,
+        threshold: Any = ACTIVE_VARIANCE,
+        ax: Any = None,
+        bar_kwargs: Mapping[str, Any] | None = None,
+    ) -> Self:
         """Draw the units of posteriors that are known.
 
         Parameters
@@ -166,7 +187,9 @@ class UnitActivityDisplay:
         return display.plot(ax, bar_kwargs=bar_kwargs)
 
     @documented
-    def plot(self, ax=None, *, bar_kwargs=None):
+    def plot(
+        self, ax: Any = None, *, bar_kwargs: Mapping[str, Any] | None = None
+    ) -> Self:
         """Draw.
 
         Parameters

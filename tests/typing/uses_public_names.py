@@ -9,6 +9,7 @@ from typing import Any, assert_type
 import numpy as np
 
 import skvae.anndata
+import skvae.onnx
 from skvae import (
     AETransformer,
     RAETransformer,
@@ -16,8 +17,18 @@ from skvae import (
     VAETransformer,
     __version__,
 )
-from skvae.exceptions import DivergenceWarning, PosteriorCollapseWarning
-from skvae.inspection import Diagnosis, diagnose, suggest_kld_weights
+from skvae.callbacks import GuideLogger, PruneWithOptuna
+from skvae.exceptions import (
+    DivergenceWarning,
+    ModelFileError,
+    PosteriorCollapseWarning,
+)
+from skvae.inspection import (
+    Diagnosis,
+    LatentSpaceDisplay,
+    diagnose,
+    suggest_kld_weights,
+)
 from skvae.metrics import (
     active_units,
     code_sparsity,
@@ -71,3 +82,18 @@ def cells(vae: VAETransformer, adata: Any) -> None:
     """On AnnData."""
     skvae.anndata.fit_transform(vae, adata, layer="log1p", obs_conditions=["batch"])
     skvae.anndata.transform(vae, adata, copy=True)
+
+
+def uses_files_and_pictures(X: np.ndarray) -> None:
+    vae = VAETransformer(2).fit(X, checkpoint_dir="checkpoints")
+    skvae.save(vae, "vae.safetensors")
+    loaded: VAETransformer = skvae.load("vae.safetensors", device="cpu")
+    skvae.onnx.export(loaded, "vae.onnx", part="score")
+    display = LatentSpaceDisplay.from_estimator(loaded, X)
+    assert_type(display, LatentSpaceDisplay)
+    assert_type(display.plot(), LatentSpaceDisplay)
+    VAETransformer(2, callbacks=[GuideLogger(None), PruneWithOptuna(None)])
+    try:
+        skvae.load("other")
+    except ModelFileError as error:
+        print(error)
