@@ -130,7 +130,7 @@ def test_a_worker_of_dask_that_dies(cluster, X, scores, tmp_path):
 
 
 @DASK
-def test_a_scheduler_that_restarts(cluster, X, scores):
+def test_workers_that_restart(cluster, X, scores):
     cluster.wait_for_workers(2, timeout=60)
     cluster.restart(timeout=60)
     with joblib.parallel_config("dask"):

@@ -161,6 +161,7 @@ def test_chunks_are_one_fit(small, quick, writer, tmp_path):
     vae = VAETransformer(**quick, callbacks=[GuideLogger(writer)])
     for _ in range(3):
         vae.partial_fit(small)
+    writer.flush()  # there may be another chunk: nobody has told it to
     run = events(tmp_path)
     assert curve(run, "train/loss") == expected(vae, "train_loss")
     assert len(run.Scalars("hparam/train_loss")) == 1

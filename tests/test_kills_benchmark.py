@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "_kills.py"
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_fits_end_at_the_same_bits(kills):
     run = subprocess.run(
         [sys.executable, SCRIPT, "--kills", str(kills), "--seed", str(kills)],

@@ -10,10 +10,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_the_table_has_every_call(benchmarks, capsys):
+KINDS = ["memmap", "hdf5", "zarr", "dask", "anndata"]
+
+
+@pytest.mark.parametrize(
+    "kinds", [["hdf5"], pytest.param(KINDS, marks=pytest.mark.slow)], ids=len
+)
+def test_the_table_has_every_call(kinds, benchmarks, capsys):
     import larger_than_memory
 
-    kinds = ["memmap", "hdf5", "zarr", "dask", "anndata"]
     arguments = ["--gb", "0.02", "--columns", "100", "--only", *kinds]
     assert larger_than_memory.main(arguments) == 0
     out = capsys.readouterr().out
