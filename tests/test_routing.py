@@ -11,7 +11,12 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skvae import VAETransformer
 from skvae._utils import routing
-from skvae.metrics import elbo_scorer, log_likelihood_scorer, reconstruction_scorer
+from skvae.metrics import (
+    elbo_scorer,
+    log_likelihood_scorer,
+    rate_distortion_scorer,
+    reconstruction_scorer,
+)
 
 X, LETTERS = np.arange(12.0).reshape(6, 2), list("ababab")
 
@@ -134,3 +139,23 @@ def test_scorers_get_what_is_known_of_the_rows_they_score(scorer, rng):
     with pytest.raises(ValueError, match="fitted with conditions"):
         scorer(search, counts)
     assert np.isfinite(scorer(search, counts, conditions=batch))
+
+
+@pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning")
+def test_a_scorer_of_several_measures_gets_it_too(rng):
+    batch, counts = np.tile(["a", "b"], 40), rng.poisson(3.0, size=(80, 6))
+    vae = VAETransformer(2, likelihood="poisson", max_epochs=2, random_state=0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            vae.set_fit_request(conditions=True),
+            {"beta": [1.0]},
+            scoring=rate_distortion_scorer,
+            refit="elbo",
+            cv=2,
+            error_score="raise",
+        ).fit(counts, conditions=batch)
+    found = search.cv_results_
+    expected = -(found["mean_test_rate"] + found["mean_test_distortion"])
+    np.testing.assert_allclose(found["mean_test_elbo"], expected)
+    with pytest.raises(ValueError, match="fitted with conditions"):
+        rate_distortion_scorer(search, counts)

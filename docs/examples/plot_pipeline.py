@@ -25,10 +25,10 @@ from skvae.inspection import LatentSpaceDisplay
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0, stratify=y)
 pca = PCA(10, random_state=0)
-vae = VAETransformer(10, likelihood="gaussian", max_epochs=30, random_state=0)
+vae = VAETransformer(10, likelihood="gaussian", max_epochs=20, random_state=0)
 for coder in (pca, vae):
     model = make_pipeline(MinMaxScaler(), coder, LogisticRegression(max_iter=2000))
-    accuracy = cross_val_score(model, X_train, y_train, cv=3).mean()
+    accuracy = cross_val_score(model, X_train, y_train, cv=2).mean()
     print(f"{type(coder).__name__}, 10 units: {accuracy:.3f}")
 
 # %%

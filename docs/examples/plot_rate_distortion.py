@@ -24,7 +24,7 @@ from skvae.metrics import rate_distortion_scorer
 X_train, X_test = train_test_split(load_digits().data / 16, random_state=0)
 betas = np.geomspace(0.1, 10, 5)
 fits = [
-    VAETransformer(8, beta=beta, max_epochs=15, random_state=0).fit(X_train)
+    VAETransformer(8, beta=beta, max_epochs=12, random_state=0).fit(X_train)
     for beta in betas
 ]
 RateDistortionDisplay.from_estimators(fits, X_test, weight="beta")
@@ -52,6 +52,6 @@ search = GridSearchCV(
     scoring=rate_distortion_scorer,
     refit="elbo",
     cv=2,
-).fit(X_train[:600])
+).fit(X_train[:500])
 RateDistortionDisplay.from_cv_results(search.cv_results_)
 plt.show()
