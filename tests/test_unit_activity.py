@@ -63,8 +63,9 @@ def test_an_odd_row_is_left_out_and_told_of(rng):
     assert_legible(display.figure_)
 
 
-def test_a_unit_far_above_the_others_is_cut_and_has_its_value(rng):
-    kl = rng.uniform(0.5, 1.5, size=(50, 6)) * [3, 2, 1, 0.01, 0, 3000]
+@pytest.mark.parametrize("size", [100, 3000])
+def test_a_unit_far_above_the_others_is_cut_and_has_its_value(size, rng):
+    kl = rng.uniform(0.5, 1.5, size=(50, 6)) * [3, 2, 1, 0.01, 0, size]
     display = UnitActivityDisplay(kl=kl, variance=np.ones(6)).plot()
     assert display.ax_.get_ylim()[1] < 10
     assert texts_of(display.ax_) == [f"mean {kl[:, 5].mean():.3g}"]

@@ -23,6 +23,10 @@ from ._fitted import dense
 # Units whose names all stand below the picture.
 MOST_TICKS = 25
 REACH = 4.0
+# A single bar that is so many times the next is cut.
+TALLEST = 10.0
+# Nats: a bar that no picture need show.
+NOTHING = 1e-3
 # Rows: their KL has a long tail, which is part of the mean.
 FAR = 20.0
 INACTIVE = "#d0d0d0"
@@ -220,7 +224,7 @@ class UnitActivityDisplay:
         self.median_ = ax.hlines(
             median, *ends, color="black", linewidth=1.5, label="median row"
         )
-        high = max(limits(mean, reach=REACH)[1], 1e-3)
+        high = _height(mean)
         ax.set(ylim=(0.0, 1.08 * high), xlim=(-0.7, len(units) - 0.3))
         for unit in np.flatnonzero(mean > 1.08 * high):
             place = {"ha": "center", "va": "top", "fontsize": 8, "rotation": 90}
@@ -252,3 +256,13 @@ def _near(total: np.ndarray) -> np.ndarray:
     """Rows whose KL is not far from that of all others."""
     low, high = limits(total, reach=FAR)
     return (total >= low) & (total <= high)
+
+
+def _height(mean: np.ndarray) -> float:
+    """Of the picture: that of the tallest bar, or of those that are not cut."""
+    high = limits(mean, reach=REACH)[1]
+    if len(mean) > 1:
+        second, tallest = np.sort(mean)[-2:]
+        if tallest > TALLEST * second > TALLEST * NOTHING:
+            high = min(high, 1.3 * float(second))
+    return max(high, NOTHING)
