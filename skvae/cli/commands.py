@@ -189,21 +189,16 @@ def _search(args) -> None:
         X, scale, dims, args.seed, args.likelihood or "gaussian"
     )
     weights = list(dict.fromkeys(weights))
-    checkpoints = None
-    if args.out is not None:
-        checkpoints = begin_search(
-            args.out,
-            resumes=args.resume,
-            X=X,
-            weights=weights,
-            dims=dims,
-            folds=args.folds,
-            scale=scale,
-            params={k: repr(v) for k, v in params.items()},
-            names=table.feature_names,
-        )
-    elif args.resume:
-        raise ValueError("--resume is for a search that was begun with --out DIR.")
+    checkpoints = _checkpoints(
+        args,
+        X,
+        weights=weights,
+        dims=dims,
+        folds=args.folds,
+        scale=scale,
+        params={k: repr(v) for k, v in params.items()},
+        names=table.feature_names,
+    )
     print(f"{name}: {len(weights)} x {len(dims)} grid, {args.folds} folds", flush=True)
     n_fits = len(weights) * len(dims) * args.folds
     grid = search(
@@ -232,6 +227,15 @@ def _search(args) -> None:
         print(f"skvae: no picture: {error}", file=sys.stderr)
     else:
         print(f"wrote {args.picture}")
+
+
+def _checkpoints(args, X, **settings) -> str | None:
+    """Where the fits of a search with these settings leave what they are at, if any."""
+    if args.out is not None:
+        return begin_search(args.out, resumes=args.resume, X=X, **settings)
+    if args.resume:
+        raise ValueError("--resume is for a search that was begun with --out DIR.")
+    return None
 
 
 def _print_winner(grid, rows: list[dict], n_features: int) -> None:
