@@ -47,7 +47,7 @@ def test_the_same_fit_has_the_same_name(tmp_path):
         {"callbacks": [EarlyStopping(patience=7)]},
         {"kld_weight": np.float64(0.1)},
     ],
-    ids=str,
+    ids=lambda changed: "-".join(changed),
 )
 def test_parameters_tell_fits_apart(changed):
     other = clone(MODEL).set_params(**changed)
