@@ -43,9 +43,11 @@ def make_table(name: str, n_rows: int, n_columns: int, dtype: str) -> Any:
     if kind.takes_size:
         rates = MEAN_COUNT * np.exp(eta) * rng.gamma(2.0, 0.5, eta.shape)
         return sparse.csr_matrix(rng.poisson(rates), dtype=dtype)
+    if kind.name == "log_normal":
+        return np.exp(0.5 * eta).astype(dtype)
     if not kind.is_discrete:
         return (eta + 0.5 * rng.standard_t(5.0, eta.shape)).astype(dtype)
-    if kind.is_whole:
+    if kind.is_whole or kind.name == "ordinal":
         noisy = eta + rng.logistic(size=eta.shape)
         return np.digitize(noisy, [-1.0, 0.0, 1.0]).astype(dtype)
     bits = rng.uniform(size=eta.shape) < 1.0 / (1.0 + np.exp(-3.0 * eta))

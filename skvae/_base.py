@@ -260,7 +260,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             rows = self._training_rows(X, **given, reset=first, min_rows=min_rows)
             settings = self._settings(rows.shape[1])
             if previous is not None:
-                check_same_architecture(previous.net, settings)
+                check_same_architecture(previous, settings)
             seeds = self._next_seeds(fresh=first)
             names = getattr(self, "feature_names_in_", None)
             with fitted_chunk(rows, settings, seeds, names, previous) as fit:
@@ -282,7 +282,7 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             rows = self._training_rows(X, **given, reset=not warm, min_rows=2)
             settings = self._settings(rows.shape[1])
             if warm:
-                check_same_architecture(self.net_, settings)
+                check_same_architecture(self._fitted, settings)
             seeds = self._next_seeds(fresh=not warm)
             checkpoint = None
             if checkpoint_dir is not None:
@@ -346,6 +346,8 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
             kind = self._likelihood_type()
         except (TypeError, ValueError):  # no likelihood: fit says so
             return tags
+        tags.input_tags.sparse = not self._column_likelihoods()
+        tags.input_tags.allow_nan = self._marginalizes()
         tags.input_tags.positive_only = kind.is_nonnegative
         # Of whole numbers: scikit-learn has no other tag that says so.
         tags.input_tags.categorical = kind.is_whole
@@ -357,7 +359,19 @@ class BaseAutoencoder(CallbackParams, CallbackSupportMixin, Coding):
         """The parameters, checked and resolved."""
         kind = self._likelihood_type()
         n_conditions = n_columns(self._conditions)
-        return settings_of(self, n_features, self._strategy(), kind, n_conditions)
+        return settings_of(
+            self,
+            n_features,
+            self._strategy(),
+            kind,
+            n_conditions,
+            likelihood_params=self._likelihood_params(),
+            marginalizes=self._marginalizes(),
+        )
+
+    def _likelihood_params(self) -> dict[str, Any]:
+        """What the likelihood is told of the training table's columns."""
+        return {}
 
     def _likelihood_type(self) -> type[Likelihood]:
         return Gaussian

@@ -91,7 +91,7 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
         with np.errstate(over="ignore"):
             Z = np.divide(Z, units, out=np.zeros_like(Z), where=units > 0.0)
         given = self._covariates_of_codes(len(Z), conditions, size_factor)
-        return self._decode(Z, given)
+        return self._as_given(self._decode(Z, given), X)
 
     @public
     @reads_parts
@@ -133,13 +133,15 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
             Z = self._over_chunks(rows, lambda batch: network.code(batch.inputs))
             size = rows.covariates.size if size_factor is None else size_factor
             under = conditions if to is None else to
-            return self._decode(Z, self._covariates_of_codes(len(Z), under, size))
-        return self._over_chunks(
+            given = self._covariates_of_codes(len(Z), under, size)
+            return self._as_given(self._decode(Z, given), X)
+        found = self._over_chunks(
             rows,
             lambda batch: likelihood.mean(
                 network(batch.inputs, batch.covariates), batch.covariates
             ),
         )
+        return self._as_given(found, X)
 
     @public
     @documented_rows
@@ -167,8 +169,8 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
         error : ndarray of shape (n_samples,) or (n_samples, n_features)
             Squared error in the squared units of X, or, of a likelihood of counts, bits
             or categories, its unit deviance: twice the nats above those of the best
-            mean. Averaged over features, float64; or, ``per_feature``, in the dtype of
-            X.
+            mean. Averaged over features that were observed, float64; or,
+            ``per_feature``, in the dtype of X, NaN where X has a gap.
 
         Raises
         ------
@@ -186,11 +188,20 @@ class Coding(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Inference):
         def errors(batch: Minibatch) -> Tensor:
             raw = network(batch.inputs, batch.covariates)
             error = likelihood.deviance(raw, batch.target)
+            share: Tensor | float = 1.0
+            if batch.mask is not None:
+                observed = likelihood.decode_mask(batch.mask)
+                error = error * observed
+                # A row without any entry has no error.
+                share = in_float64(observed).mean(dim=1).clamp_(min=1e-12)
             # Units last, and a row's in float64: their square can be large.
-            error = error if per_feature else in_float64(error.mean(dim=1))
+            error = error if per_feature else in_float64(error.mean(dim=1)) / share
             return error.mul_(likelihood.loss_unit)
 
-        return self._over_chunks(rows, errors)
+        found = self._over_chunks(rows, errors)
+        if per_feature and self._fitted.has_gaps(rows):
+            found[np.isnan(rows.X)] = np.nan
+        return found
 
     @property
     def components_(self) -> np.ndarray:

@@ -96,8 +96,8 @@ class Generative(BaseAutoencoder):
             Whether to draw from what :meth:`score` measures: with the likelihood's
             noise, and a row with the probability ``background_weight`` from the
             background. Without it, the mean of the network's decoder. None draws where
-            the likelihood is discrete, so that counts and bits are whole numbers, and
-            gives the mean where it is continuous.
+            the likelihood is discrete or "mixed", so that counts and bits are whole
+            numbers, and gives the mean where it is continuous.
         conditions : array-like or frame, optional
             To draw under, (n_samples, n_conditions), or one row for all; only if
             ``fit`` was given some.
@@ -117,19 +117,21 @@ class Generative(BaseAutoencoder):
         Z = generator.standard_normal((n_samples, self.module_.latent_dim))
         Z = Z.astype(self._dtype)
         likelihood, state = self._likelihood_, self._fitted.state
-        noisy = likelihood.is_discrete if noise is None else bool(noise)
+        noisy = bool(noise)
+        if noise is None:
+            noisy = likelihood.is_discrete or likelihood.is_drawn
         if noisy and size_factor is None and self._sizes is not None:
             size_factor = self._drawn_sizes(n_samples, conditions, generator)
         given = self._covariates_of_codes(n_samples, conditions, size_factor)
         if not noisy:
-            return self._decode(Z, given)
+            return self._as_given(self._decode(Z, given))
 
         def drawn(raw: Tensor, covariates: Covariates) -> Tensor:
             return likelihood.sample(raw, generator, covariates)
 
         X = self._decode(Z, given, drawn)
         if state.background is None:
-            return X
+            return self._as_given(X, random_state=generator)
         odd = generator.uniform(size=n_samples) < state.record.background_weight
         others = state.background.sample(int(odd.sum()), generator)
         if given.conditions is not None:
@@ -318,6 +320,29 @@ class Generative(BaseAutoencoder):
                 raise
             columns = self._over_chunks(rows, density.evaluate())
         return density.evaluation(columns)
+
+    @public
+    @spools_rows
+    def _linear_log_likelihood(self, X) -> np.ndarray | None:
+        """ln p of rows (n,) in the linear model that fitting began at, nats of X."""
+        check_is_fitted(self)
+        model, likelihood = self._fitted.state.linear_model, self._likelihood_
+        if model is None:
+            return None
+        return model.log_likelihood(self._rows(X).X, likelihood.input_affine())
+
+    @public
+    @spools_rows
+    def _nats_per_feature(self, X) -> np.ndarray:
+        """``-ln p(x | z)`` of every entry at the row's code, (n, D), nats of X."""
+        check_is_fitted(self)
+        network, likelihood = self.module_, self._likelihood_
+
+        def nats(batch: Minibatch) -> Tensor:
+            raw = network(batch.inputs, batch.covariates)
+            return likelihood.nll_per_feature(raw, batch.target, batch.mask)
+
+        return self._over_chunks(self._rows(X), nats)
 
     @public
     def _posterior_means(self, X, **given: Any) -> np.ndarray:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from scipy import sparse
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ._data.conditions import encode_conditions, fit_conditions
@@ -19,17 +19,11 @@ from ._data.sizes import draw_sizes, fit_sizes
 from ._kernels.threads import threads_for
 from ._likelihoods.base import Likelihood
 from ._nn.autoencoder import Autoencoder
+from ._tables import Tables
 from ._training.fitted import Fitted
 from ._utils.device import inference_dtype
 from ._utils.docs import filled
-from ._utils.validation import (
-    canonical,
-    checked_finite,
-    checked_size_factor,
-    float_dtypes,
-    from_torch,
-    refuse_columns,
-)
+from ._utils.validation import checked_finite, checked_size_factor
 
 # How the size factors of a model's rows came about.
 ROW_SUM, GIVEN = "row_sum", "given"
@@ -53,7 +47,7 @@ X_new : ndarray of shape (n_samples, latent_dim)
 )
 
 
-class Inference(BaseEstimator):
+class Inference(Tables):
     """Rows of X through a fitted network, in bounded memory.
 
     Attributes
@@ -89,20 +83,15 @@ class Inference(BaseEstimator):
         """The likelihood that this estimator asks for."""
         raise NotImplementedError
 
+    def _takes_gaps(self, *, reset: bool) -> bool:
+        if reset:
+            return self._marginalizes()
+        return self._fitted.state.gaps is not None
+
     # -- rows --------------------------------------------------------------------------
 
     def _validated(self, X, *, reset: bool, min_rows: int = 1):
-        X = from_torch(X)
-        refuse_columns(X)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=float_dtypes(X),
-            ensure_min_samples=min_rows,
-        )
-        X = canonical(X)
+        X = self._checked(X, reset=reset, min_rows=min_rows)
         if not reset:
             self._likelihood_.check(X, getattr(self, "feature_names_in_", None))
         return X
@@ -197,6 +186,11 @@ class Inference(BaseEstimator):
                 )
             return checked_size_factor(size_factor, X.shape[0])
         if self._sizes == ROW_SUM:
+            if not sparse.issparse(X) and np.isnan(X).any():
+                raise ValueError(
+                    "X has missing values, so the sums of its rows are not known: set "
+                    "size_factor=None, or give size_factor= of every row."
+                )
             return np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
         return None
 

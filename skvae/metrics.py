@@ -7,6 +7,9 @@ in one; densities are then those of the pipeline's transformed rows.
 
 In the field's terms (Alemi et al., 2018, Fixing a Broken ELBO), per row and in nats,
 ``ELBO = -(distortion + rate)``.
+
+Where the factors that made the data are known, functions of (codes, factors) say how
+far the units of a model are these.
 """
 
 from typing import Any
@@ -18,6 +21,16 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import BaseAutoencoder
+from ._disentanglement import (
+    beta_vae_score,
+    dci,
+    factor_vae_score,
+    modularity,
+    mutual_information_gap,
+    sap_score,
+    total_correlation,
+)
+from ._evaluation.disentanglement import DCI
 from ._evaluation.evaluator import n_active
 from ._evaluation.sparsity import NEAR_ZERO, near_zero_share
 from ._evaluation.verdicts import ACTIVE_VARIANCE
@@ -30,16 +43,24 @@ from ._utils.validation import canonical, checked_n_samples, from_torch
 from .vae import VAETransformer
 
 __all__ = [
+    "DCI",
     "active_units",
+    "beta_vae_score",
     "code_sparsity",
+    "dci",
     "distortion",
     "elbo_scorer",
+    "factor_vae_score",
     "kl_per_unit",
     "log_likelihood_scorer",
+    "modularity",
+    "mutual_information_gap",
     "pca_scorer",
     "rate",
     "rate_distortion_scorer",
     "reconstruction_scorer",
+    "sap_score",
+    "total_correlation",
 ]
 
 

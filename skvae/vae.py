@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ._data.mixed_table import listed, parts_of
 from ._evaluation.advice import collapse_advice
 from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
-from ._generative import Generative
+from ._imputing import Imputing
 from ._likelihoods.base import Likelihood
+from ._likelihoods.mixed import BALANCES, PARTS, Mixed
 from ._likelihoods.registry import AUTO, LIKELIHOODS, likelihood_named
 from ._objectives.schedules import make_schedule
 from ._training.parameters import documented
@@ -25,7 +27,7 @@ THEORY_ROWS = 2048
 
 
 @documented
-class VAETransformer(Generative):
+class VAETransformer(Imputing):
     """Variational autoencoder.
 
     A drop-in for :class:`sklearn.decomposition.PCA` where linear is not enough: an
@@ -97,6 +99,34 @@ class VAETransformer(Generative):
           or dense, as they are, with a ``size_factor``.
         - "multinomial": counts whose row totals are given, as of words.
         - "categorical": codes 0, 1, ..., K - 1 of categories in every column.
+        - "ordinal": few levels that have an order, as of grades.
+        - "log_normal": positive numbers with a long tail.
+        - "mixed": a table, every column with a likelihood of its own; words, truths
+          and gaps as they are.
+    column_likelihoods : list of (name, likelihood, columns) or None, default=None
+        Of "mixed", which columns have which likelihood: a name of the group, one of
+        the likelihoods above but "gaussian", "multinomial" and "mixed", and columns as
+        :class:`~sklearn.compose.ColumnTransformer` takes them (names, numbers, a slice,
+        a mask or a function of X). Columns that no entry has, and all with None, get
+        what their values ask for: truths "bernoulli"; words "categorical", or "ordinal"
+        where their type has an order; whole numbers of few different values (10, or
+        200 of 20 rows each) "ordinal"; other whole numbers from 0 "negative_binomial";
+        positive numbers whose logarithms are closer to a Gaussian "log_normal"; all
+        others "gaussian_diag". ``column_likelihoods_`` says what they were.
+    balance : {"nats", "columns"}, default="nats"
+        What the loss of "mixed" weighs alike: nats, which is maximum likelihood, or
+        columns: the gradients of every column then have the same length where nothing
+        is known of a row, so that a rare flag, whose nats are few, is not learnt last
+        [8]_. Scores are in nats whatever it is.
+    max_categories : int or None, default=None
+        Categories that a column of "mixed" is coded in, that of all rare ones included,
+        which are those that came up least. None is all of them. Categories that the
+        training rows had not are coded as rare ones.
+    missing_values : {"auto", "error", "marginalize"}, default="auto"
+        What NaN (of frames also NA and None) in X is. An error, or a gap: the
+        likelihood is of what was observed, and the encoder sees what a factor analysis
+        of its inputs expects in place of the gap, with a note that it is one (see
+        :meth:`impute`). "auto" is "marginalize" with "mixed".
     size_factor : {"row_sum"} or None, default="row_sum"
         What the rate of a row of counts is multiplied with: its sum, nothing, or what
         ``fit`` is given for every row.
@@ -148,7 +178,10 @@ class VAETransformer(Generative):
         rows without early stopping; with a noise a feature, that of every feature.
         Discrete likelihoods have none.
     code_scale_ : ndarray of shape (latent_dim,)
-        Gain of the decoder, in units of X per unit of code.
+        Gain of the decoder, in units of X per unit of code; of "mixed", in standard
+        deviations of numbers, and as Fisher's information has it for all others.
+    column_likelihoods_ : list of (name, likelihood, columns)
+        Of "mixed": what every column has, as given or as its values asked for.
     %(fitted)s
 
     See Also
@@ -203,6 +236,8 @@ class VAETransformer(Generative):
        Autoregressive Flow. NeurIPS.
     .. [7] Burda, Grosse and Salakhutdinov (2016). Importance Weighted Autoencoders.
        ICLR.
+    .. [8] Javaloy and Valera (2020). Lipschitz Standardization for Multivariate
+       Learning. arXiv:2002.11369.
 
     Examples
     --------
@@ -222,10 +257,15 @@ class VAETransformer(Generative):
     likelihood_: str
     noise_variance_: float | np.ndarray
     code_scale_: np.ndarray
+    column_likelihoods_: list[tuple[str, str, list]]
 
     _parameter_constraints: dict = {
-        **Generative._parameter_constraints,
+        **Imputing._parameter_constraints,
         "likelihood": [StrOptions({"auto", *LIKELIHOODS})],
+        "column_likelihoods": ["array-like", None],
+        "balance": [StrOptions(set(BALANCES))],
+        "max_categories": [Interval(Integral, 2, None, closed="left"), None],
+        "missing_values": [StrOptions({"auto", "error", "marginalize"})],
         "size_factor": [StrOptions({"row_sum"}), None],
         "encode_conditions": ["boolean"],
         "kld_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -253,6 +293,10 @@ class VAETransformer(Generative):
         free_bits: float = 0.0,
         n_importance_samples: int = 1,
         likelihood: str = "auto",
+        column_likelihoods: Sequence[tuple[str, str, Any]] | None = None,
+        balance: str = "nats",
+        max_categories: int | None = None,
+        missing_values: str = "auto",
         size_factor: str | None = "row_sum",
         encode_conditions: bool = False,
         linear_path: str | None = "pca",
@@ -287,6 +331,10 @@ class VAETransformer(Generative):
         self.free_bits = free_bits
         self.n_importance_samples = n_importance_samples
         self.likelihood = likelihood
+        self.column_likelihoods = column_likelihoods
+        self.balance = balance
+        self.max_categories = max_categories
+        self.missing_values = missing_values
         self.size_factor = size_factor
         self.encode_conditions = encode_conditions
         self.linear_path = linear_path
@@ -316,6 +364,20 @@ class VAETransformer(Generative):
             return likelihood_named(self.likelihood)
         # What a weight of one's own means is the Gaussian's.
         return likelihood_named(AUTO if self.kld_weight == "auto" else "gaussian")
+
+    def _column_likelihoods(self) -> Sequence[str]:
+        return tuple(PARTS) if self._likelihood_type() is Mixed else ()
+
+    def _marginalizes(self) -> bool:
+        if self.missing_values == "auto":
+            return self._likelihood_type() is Mixed
+        return self.missing_values == "marginalize"
+
+    def _likelihood_params(self) -> dict[str, Any]:
+        if self._likelihood_type() is not Mixed:
+            return {}
+        assert self._table is not None
+        return {"parts": parts_of(self._table), "balance": self.balance}
 
     def __sklearn_clone__(self) -> Any:
         """A copy that knows whether what it was made of is a density.
@@ -373,6 +435,9 @@ class VAETransformer(Generative):
         likelihood = fit.state.likelihood
         self.likelihood_ = likelihood.name
         self.code_scale_ = fit.state.code_scale
+        self.__dict__.pop("column_likelihoods_", None)
+        if self._table is not None:
+            self.column_likelihoods_ = listed(self._table)
         unit = likelihood.calibrated_weight()
         weight = self._strategy().kld_weight
         self.kld_weight_ = self.beta * unit if weight is None else weight

@@ -5,9 +5,10 @@ import torch
 
 from skvae._likelihoods.registry import likelihood_named
 
-CONTINUOUS = ("gaussian_diag", "student_t")
+CONTINUOUS = ("gaussian_diag", "student_t", "log_normal")
 COUNTS = ("poisson", "negative_binomial", "zinb", "multinomial")
-NAMES = (*CONTINUOUS, "bernoulli", *COUNTS, "categorical")
+CODES = ("categorical", "ordinal")
+NAMES = (*CONTINUOUS, "bernoulli", *COUNTS, *CODES)
 N_CATEGORIES = (2, 3, 4, 2, 5)
 DTYPES = (torch.float32, torch.float64)
 
@@ -19,10 +20,12 @@ def rows_for(name, n=120, d=9, seed=0):
     eta = rng.randn(n, 2) @ maps
     if name == "bernoulli":
         return (rng.uniform(size=(n, d)) < 1.0 / (1.0 + np.exp(-4.0 * eta - 1.0))) * 1.0
-    if name == "categorical":
+    if name in CODES:
         return np.digitize(eta + 0.3 * rng.randn(n, d), [-1.0, 0.0, 1.0]) * 1.0
     if name in COUNTS:
         return rng.poisson(np.exp(0.7 * eta + 1.0)) * 1.0
+    if name == "log_normal":
+        return np.exp(0.5 * eta + 0.2 * rng.randn(n, d))
     return 3.0 + 2.0 * eta + 0.5 * rng.randn(n, d)
 
 
@@ -31,6 +34,9 @@ def make(name, n_features=5, dtype=torch.float64):
     params = {}
     if name == "categorical":
         params = {"n_categories": [N_CATEGORIES[j % 5] for j in range(n_features)]}
+    if name == "ordinal":
+        sizes = [N_CATEGORIES[j % 5] for j in range(n_features)]
+        params = {"levels": [[float(v) for v in range(n)] for n in sizes]}
     return likelihood_named(name)(n_features, **params).to(dtype)
 
 
@@ -46,6 +52,9 @@ def target_for(likelihood, n=6, seed=2):
     d = likelihood.n_features
     if likelihood.name == "categorical":
         return torch.from_numpy(rng.randint(likelihood.n_categories, size=(n, d)) * 1.0)
+    if likelihood.name == "ordinal":
+        sizes = [len(levels) for levels in likelihood.levels]
+        return torch.from_numpy(rng.randint(sizes, size=(n, d)) * 1.0)
     if likelihood.name == "bernoulli":
         return torch.from_numpy(rng.randint(2, size=(n, d)) * 1.0)
     if likelihood.name in COUNTS:

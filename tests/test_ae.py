@@ -38,6 +38,10 @@ def test_parameters_are_explicit_and_shared(kind):
         "whiten",
         "n_importance_samples",
         "likelihood",
+        "column_likelihoods",
+        "balance",
+        "max_categories",
+        "missing_values",
         "size_factor",
         "encode_conditions",
     }

@@ -14,8 +14,8 @@ from sklearn.utils.estimator_checks import (
 from skvae import AETransformer, VAETransformer
 
 QUICK = {"max_epochs": 2, "hidden_dims": (8,), "latent_dim": 2}
-# No tag tells the range of bits.
-TAGGED = [name for name in NAMES if name != "bernoulli"]
+# No tag tells the range of bits, or that 0 is no logarithm's.
+TAGGED = [name for name in NAMES if name not in ("bernoulli", "log_normal")]
 pytestmark = [
     # Two epochs from random weights, on noise: there is nothing to code.
     pytest.mark.filterwarnings("ignore::skvae.exceptions.PosteriorCollapseWarning"),
@@ -51,9 +51,10 @@ def test_sklearn_checks_of_bits(check):
 @pytest.mark.parametrize("name", ["auto", "gaussian", *NAMES])
 def test_tags_say_what_rows_have_to_be(name):
     tags = get_tags(VAETransformer(likelihood=name)).input_tags
-    is_continuous = name in ("auto", "gaussian", "gaussian_diag", "student_t")
-    assert tags.positive_only is not is_continuous
-    assert tags.categorical is (not is_continuous and name != "bernoulli")
+    of_any_sign = ("auto", "gaussian", "gaussian_diag", "student_t", "ordinal")
+    assert tags.positive_only is (name not in of_any_sign)
+    measured = (*of_any_sign, "bernoulli", "log_normal")
+    assert tags.categorical is (name not in measured)
     assert tags.sparse
 
 

@@ -65,6 +65,10 @@ OTHER = {
     "warm_start": False,
     "random_state": 1,
     "likelihood": "student_t",
+    "column_likelihoods": [("heavy", "student_t", [0])],
+    "balance": "columns",
+    "max_categories": 2,
+    "missing_values": "marginalize",
     "size_factor": None,
     "encode_conditions": True,
 }
@@ -86,6 +90,9 @@ WITH = {
     # "auto" would take another likelihood for a weight of one's own
     "kld_weight": {"likelihood": "gaussian"},
     "size_factor": {"likelihood": "poisson"},
+    "column_likelihoods": {"likelihood": "mixed"},
+    "balance": {"likelihood": "mixed"},
+    "max_categories": {"likelihood": "mixed"},
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
-from _kinds import CONTINUOUS, COUNTS, NAMES, rows_for
+from _kinds import CODES, CONTINUOUS, COUNTS, NAMES, rows_for
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -45,7 +45,7 @@ def fitted(name, X):
 
 
 def test_names():
-    assert set(NAMES) == set(LIKELIHOODS) - {"gaussian"}
+    assert set(NAMES) == set(LIKELIHOODS) - {"gaussian", "mixed"}
     for name in NAMES:
         assert likelihood_named(name).name == name
     with pytest.raises(ValueError, match=r"'normal' is not known; use one of 'gauss"):
@@ -94,7 +94,7 @@ def test_samples_are_like_the_rows(fitted, X, name):
     if name not in CONTINUOUS:
         assert (drawn == np.floor(drawn)).all()
         assert drawn.min() >= 0.0
-    if name in ("bernoulli", "categorical"):
+    if name in ("bernoulli", *CODES):
         assert (drawn.max(axis=0) <= X.max(axis=0)).all()
     noisy = fitted.sample(2000, random_state=0, noise=True)
     spread = X.std(axis=0)
@@ -278,7 +278,7 @@ def test_reconstructions_have_the_size_that_is_asked_for(name):
         assert drawn.sum(axis=1).mean() == pytest.approx(1000.0, rel=0.3)
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "categorical", *CONTINUOUS])
+@pytest.mark.parametrize("name", ["bernoulli", *CODES, *CONTINUOUS])
 def test_others_have_no_size(name):
     with pytest.raises(ValueError, match="only likelihoods of counts have one"):
         model(name).fit(rows_for(name), size_factor=1.0)
@@ -330,7 +330,7 @@ def test_conditions_are_learnt(name):
     """A batch that shifts all columns costs nothing if it is given."""
     X = rows_for(name)
     batch = np.arange(len(X)) % 2
-    if name == "categorical":
+    if name in CODES:
         X = np.where(batch[:, None] == 1, 3.0 - X, X)
     elif name == "bernoulli":
         X = np.where(batch[:, None] == 1, 1.0 - X, X)

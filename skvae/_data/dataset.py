@@ -51,6 +51,14 @@ class RowEncoder(Protocol):
     def input_affine(self) -> tuple[np.ndarray | None, float | np.ndarray] | None: ...
 
 
+class FillsGaps(Protocol):
+    """What a dataset asks of whatever knows about gaps (see ``_nn.gap_inputs``)."""
+
+    def filled(self, inputs: Tensor, mask: Tensor | None) -> Tensor: ...
+
+    def beside(self, inputs: Tensor, mask: Tensor | None) -> Tensor: ...
+
+
 def rows_at_once(n_features: int) -> int:
     """How many rows of this width may be in memory together."""
     return max(1, CHUNK_ENTRIES // n_features)
@@ -147,6 +155,8 @@ class TableDataset(Dataset):
         Of all rows of X.
     encodes_conditions : bool
         Whether inputs have the conditions behind them.
+    gaps : FillsGaps, optional
+        Fills inputs where X is NaN, which it may then be.
     """
 
     def __init__(
@@ -160,6 +170,7 @@ class TableDataset(Dataset):
         index: np.ndarray | None = None,
         covariates: RowCovariates = NO_ROWS,
         encodes_conditions: bool = False,
+        gaps: FillsGaps | None = None,
     ) -> None:
         self.n_features = X.shape[1]
         self._n_rows = X.shape[0] if index is None else len(index)
@@ -169,19 +180,26 @@ class TableDataset(Dataset):
         self._source = X if index is None else _SelectedRows(X, index)
         self._is_sparse = sparse.issparse(X)
         self._affine = None
-        if self._is_sparse and device.type == "cpu" and dtype == torch.float32:
+        # What tells of gaps stands behind inputs that have all their entries.
+        stays = self._is_sparse and gaps is None
+        if stays and device.type == "cpu" and dtype == torch.float32:
             affine = likelihood.input_affine()
             if affine is not None and multiplies_nonzeros(X, *affine):
                 self._affine = affine
         self._of_rows = covariates if index is None else covariates.at(index)
         self._covariates = self._of_rows.on(device, dtype)
         self._encodes_conditions = encodes_conditions
+        self._gaps = gaps
+        self.has_gaps = gaps is not None and not self._is_sparse and has_nan(X)
         self._resident: Tensor | None = None
+        self._seen: tuple[Tensor, Tensor] | None = None
         in_memory = not self._is_sparse and not is_memory_mapped(X)
         n_bytes = len(self) * self.n_features * dtype.itemsize
         if resident and in_memory and fits(n_bytes, device):
             self._resident = self._load()
             self._source = None
+            if self.has_gaps:
+                self._seen = self._look()
 
     def _load(self) -> Tensor:
         """All rows on the device, chunk by chunk: no second copy of X on the host."""
@@ -191,6 +209,17 @@ class TableDataset(Dataset):
         for part in gen_batches(len(self), chunk_rows(self.n_features)):
             resident[part] = self._encoded(self._source[part])
         return resident
+
+    def _look(self) -> tuple[Tensor, Tensor]:
+        """Masks and inputs of all rows: filling gaps at every step would take long."""
+        assert self._resident is not None
+        mask = ~torch.isnan(self._resident)
+        self._resident.nan_to_num_(nan=0.0)
+        inputs = [
+            self._inputs(self._resident[part], self._covariates.at(part), mask[part])
+            for part in gen_batches(len(self), chunk_rows(self.n_features))
+        ]
+        return mask, torch.cat(inputs)
 
     def _encoded(self, X) -> Tensor:
         """Rows in model units as a tensor on the device."""
@@ -239,7 +268,14 @@ class TableDataset(Dataset):
         if self._affine is not None:
             return self._sparse_batch(_host_index(index), *self._affine, covariates)
         rows = self._rows(index)
-        return Minibatch(self._inputs(rows, covariates), rows, None, covariates)
+        if not self.has_gaps:
+            return Minibatch(self._inputs(rows, covariates), rows, None, covariates)
+        if self._seen is not None:
+            mask, inputs = (part[at] for part in self._seen)
+            return Minibatch(inputs, rows, mask, covariates)
+        mask = ~torch.isnan(rows)
+        rows = rows.nan_to_num(nan=0.0)
+        return Minibatch(self._inputs(rows, covariates, mask), rows, mask, covariates)
 
     def _rows(self, index) -> Tensor:
         if self._resident is None:
@@ -248,9 +284,15 @@ class TableDataset(Dataset):
             return self._resident.index_select(0, index.to(self.device))
         return self._resident[index]
 
-    def _inputs(self, rows: Tensor, covariates: Covariates) -> Tensor:
-        inputs = self.likelihood.encode_inputs(rows, None, covariates)
-        return covariates.beside(inputs) if self._encodes_conditions else inputs
+    def _inputs(
+        self, rows: Tensor, covariates: Covariates, mask: Tensor | None = None
+    ) -> Tensor:
+        inputs = self.likelihood.encode_inputs(rows, mask, covariates)
+        if self._gaps is not None:
+            inputs = self._gaps.filled(inputs, mask)
+        if self._encodes_conditions:
+            inputs = covariates.beside(inputs)
+        return inputs if self._gaps is None else self._gaps.beside(inputs, mask)
 
     def _sparse_batch(self, index, mean, scale, covariates: Covariates) -> Minibatch:
         """Rows of a CSR matrix whose inputs stay sparse."""
@@ -288,6 +330,12 @@ class TableDataset(Dataset):
         """The rows in order, in chunks of bounded size."""
         for part in gen_batches(len(self), chunk_rows(self.n_features)):
             yield self.batch(part)
+
+
+def has_nan(X: np.ndarray) -> bool:
+    """Whether an array has a gap; it may be a memory map."""
+    step = rows_at_once(X.shape[1])
+    return any(np.isnan(X[i : i + step]).any() for i in range(0, len(X), step))
 
 
 def densified(X, send: Callable[[Tensor], Tensor]) -> Tensor:

@@ -12,10 +12,13 @@ ROUNDING_STEPS = 4.0
 def column_moments(X) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance (divisor n) of every column, in float64; X may be sparse.
 
-    Sparse X must be canonical. The variance of a column that is constant but for
-    rounding is 0: its values, or their mean, are no more precise.
+    Of what was observed: entries of dense X that are NaN are left out. Sparse X must be
+    canonical. The variance of a column that is constant but for rounding is 0: its
+    values, or their mean, are no more precise.
     """
     mean, variance = (_sparse_moments if sparse.issparse(X) else _dense_moments)(X)
+    if np.isnan(mean).any():
+        mean, variance = _observed_moments(X)
     return mean, without_rounding(mean, variance, X.dtype)
 
 
@@ -26,6 +29,7 @@ def column_kurtosis(X, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """
     scale = np.sqrt(np.where(variance > 0.0, variance, 1.0))
     total = np.zeros(X.shape[1])
+    step = max(1, 500_000 // max(1, X.shape[1]))
     with np.errstate(over="ignore"):
         if sparse.issparse(X):
             zero = (mean / scale) ** 4
@@ -33,11 +37,21 @@ def column_kurtosis(X, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
             total += np.bincount(X.indices, off - zero[X.indices], X.shape[1])
             total += X.shape[0] * zero
         else:
-            step = max(1, 500_000 // max(1, X.shape[1]))
             for start in range(0, len(X), step):
                 z = (X[start : start + step] - mean) / scale
                 total += np.square(np.square(z, out=z), out=z).sum(axis=0)
-    return np.where(variance > 0.0, np.maximum(total / X.shape[0], 1.0), 1.0)
+    n_rows: int | np.ndarray = X.shape[0]
+    if np.isnan(total).any():
+        n_rows, total = np.maximum(n_observed_rows(X), 1), np.zeros(X.shape[1])
+        for start in range(0, len(X), step):
+            z = (X[start : start + step] - mean) / scale
+            total += np.nansum(np.square(np.square(z)), axis=0)
+    return np.where(variance > 0.0, np.maximum(total / n_rows, 1.0), 1.0)
+
+
+def n_observed_rows(X) -> np.ndarray:
+    """How many rows every column of dense X was observed in, (D,)."""
+    return X.shape[0] - np.isnan(X).sum(axis=0)
 
 
 def without_rounding(
@@ -57,6 +71,24 @@ def _sparse_moments(X) -> tuple[np.ndarray, np.ndarray]:
         moments = mean_variance_axis(X.astype(np.float64), axis=0)
     mean, variance = (part.astype(np.float64) for part in moments)
     return mean, variance
+
+
+def _observed_moments(X) -> tuple[np.ndarray, np.ndarray]:
+    """Of entries that are not NaN; 0 where a column has none."""
+    step = max(1, 500_000 // max(1, X.shape[1]))
+    parts = [slice(start, start + step) for start in range(0, len(X), step)]
+    n_rows = sum(n_observed_rows(X[part]) for part in parts)
+    n_rows = np.maximum(n_rows, 1)
+    mean = sum(np.nansum(X[part], axis=0, dtype=np.float64) for part in parts) / n_rows
+    squares, drift = np.zeros_like(mean), np.zeros_like(mean)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in parts:
+            centred = X[part] - mean
+            drift += np.nansum(centred, axis=0)
+            squares += np.nansum(np.square(centred), axis=0)
+        drift /= n_rows
+        variance = squares / n_rows - np.square(drift)
+    return mean + drift, np.maximum(variance, 0.0)
 
 
 def _dense_moments(X) -> tuple[np.ndarray, np.ndarray]:

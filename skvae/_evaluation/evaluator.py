@@ -137,7 +137,10 @@ class Density:
     def _columns(self, posterior: Posterior, nll: Tensor, batch: Minibatch) -> Tensor:
         nll, kl = in_float64(nll), in_float64(kl_to_standard_normal(*posterior))
         terms, share = self._mixed(RowTerms(nll, kl, torch.zeros_like(nll)), batch)
-        firsts = torch.stack([terms.distortion, terms.choice, share, nll], dim=1)
+        # The units of X that a row was observed in are not those of all its columns.
+        beyond = self._likelihood.log_det_beyond(batch.mask)
+        nats = terms.distortion - beyond
+        firsts = torch.stack([nats, terms.choice, share, nll - beyond], dim=1)
         moments = [in_float64(part) for part in posterior]
         return torch.cat([firsts, terms.kl, *moments], dim=1)
 
@@ -154,7 +157,7 @@ class Density:
         if self._background is None:
             return terms, torch.zeros_like(terms.distortion)
         rows = self._background.residual(batch)
-        nll, kl = self._background.expected_nll_and_kl(rows)
+        nll, kl = self._background.expected_nll_and_kl(rows, batch.mask)
         # Both have the unit that explains most first, so the KLs of the i-th of each
         # are averaged; totals need no pairs. Units that it has not are at the prior.
         kl = F.pad(kl, (0, terms.kl.shape[1] - kl.shape[1]))
@@ -180,10 +183,10 @@ class Density:
             )
             if self._background is not None:
                 rows = self._background.residual(batch)
-                nll, kl = self._background.expected_nll_and_kl(rows)
+                nll, kl = self._background.expected_nll_and_kl(rows, batch.mask)
                 background = -(nll + kl.sum(dim=1)) + math.log(self._weight)
                 bound = torch.logaddexp(bound + math.log1p(-self._weight), background)
-            return bound + log_det
+            return bound + (log_det + self._likelihood.log_det_beyond(batch.mask))
 
         return bounds
 

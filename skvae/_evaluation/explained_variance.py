@@ -241,7 +241,7 @@ def _variance_by_exchange(
     for part in gen_batches(len(codes), rows_at_once(likelihood.n_features)):
         given = covariates.at(part)
         own, other = (
-            likelihood.mean(network.decoder(z[part], given), given)
+            likelihood.response(network.decoder(z[part], given), given)
             for z in (codes, others)
         )
         total += 0.5 * in_float64(own - other).square().sum().item()
@@ -285,7 +285,7 @@ def _changes_of_rows(
     for ahead, behind in _moved(code, steps, rows_at_once(likelihood.n_features)):
         given = covariates.repeated(len(ahead) // len(code))
         rows, others = (
-            likelihood.mean(decoder(z, given), given) for z in (ahead, behind)
+            likelihood.response(decoder(z, given), given) for z in (ahead, behind)
         )
         change = rows - others
         change = change.view(-1, len(code), change.shape[1])

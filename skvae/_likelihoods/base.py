@@ -24,6 +24,7 @@ from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._data.moments import column_moments
 from .._linear.covariance import Covariance
+from .._linear.gaps import FactorCovariance
 from .._nn.autoencoder import Decoder, Posterior
 from .._utils.device import in_float64
 from .linear_model import Affine, LinearModel
@@ -75,6 +76,9 @@ class Likelihood(nn.Module, ABC):
     is_discrete : bool
         Whether it is a probability mass: scores of a mass and of a density do not rank
         together.
+    is_drawn : bool
+        Whether samples have noise where nobody has said so: means of discrete columns
+        are no rows.
     is_nonnegative, is_whole : bool
         Whether X has to be so: what scikit-learn's tags say.
     takes_size : bool
@@ -98,6 +102,7 @@ class Likelihood(nn.Module, ABC):
 
     name: ClassVar[str] = ""
     is_discrete: ClassVar[bool] = False
+    is_drawn: ClassVar[bool] = False
     is_nonnegative: ClassVar[bool] = False
     is_whole: ClassVar[bool] = False
     takes_size: ClassVar[bool] = False
@@ -113,6 +118,7 @@ class Likelihood(nn.Module, ABC):
     def __init__(self, n_features: int) -> None:
         super().__init__()
         self.n_features = n_features
+        self._observed: np.ndarray | None = None
         unit = torch.tensor(1.0 / n_features, dtype=torch.float32, device="cpu")
         self.register_buffer("_inverse_width", unit, persistent=False)
 
@@ -141,6 +147,66 @@ class Likelihood(nn.Module, ABC):
     def n_outputs(self) -> int:
         """Number of raw outputs of the decoder."""
         return self.n_features
+
+    # -- gaps --------------------------------------------------------------------------
+
+    @property
+    def width(self) -> float:
+        """Number of columns that a training row has been observed in, on average."""
+        if self._observed is None:
+            return self.n_features
+        return float(self._observed.sum())
+
+    def set_observed(self, shares: np.ndarray) -> None:
+        """Take the shares (D,) of training rows that every column was observed in."""
+        self._observed = np.asarray(shares, dtype=np.float64)
+        self._inverse_width.fill_(1.0 / self.width)
+
+    def feature_log_dets(self) -> np.ndarray:
+        """``ln |d target / d x|`` of every column in nats, (D,), in their order."""
+        return np.zeros(self.n_features)
+
+    def log_det(self) -> float:
+        """What takes densities to units of X, nats per row.
+
+        Of a row that was observed where training rows are, on average.
+        """
+        each = self.feature_log_dets()
+        return float(each.sum() if self._observed is None else self._observed @ each)
+
+    def log_det_beyond(self, mask: Tensor | None) -> Tensor | float:
+        """That of every row (n,), in float64, less :meth:`log_det`.
+
+        ``mask`` (n, D) is in the order of the target.
+        """
+        if mask is None and self._observed is None:
+            return 0.0
+        each = self.feature_log_dets()
+        if mask is None:
+            return float(each.sum()) - self.log_det()
+        of_target = self.encode_mask(torch.from_numpy(each)[None])[0]
+        return in_float64(mask) @ of_target.to(mask.device) - self.log_det()
+
+    def encode_mask(self, mask: Tensor) -> Tensor:
+        """Columns (n, D) of X in the order that the target has."""
+        return mask
+
+    def decode_mask(self, mask: Tensor) -> Tensor:
+        """What :meth:`encode_mask` gave in the order that X has."""
+        return mask
+
+    @property
+    def noise_floor(self) -> float | np.ndarray:
+        """Least noise variance, of all columns or (D,), in squared model units."""
+        return 0.0
+
+    def recentre(self, shift: np.ndarray) -> None:
+        """Move the means of the columns by (D,) model units; where those have any."""
+
+    @property
+    def input_columns(self) -> np.ndarray:
+        """Which column of X every input is of, (n_inputs,)."""
+        return np.arange(self.n_features)
 
     # -- data --------------------------------------------------------------------------
 
@@ -203,10 +269,6 @@ class Likelihood(nn.Module, ABC):
         """
         return Affine(None, 1.0)
 
-    def log_det(self) -> float:
-        """``ln |d target / d x|``, nats per row: what takes densities to units of X."""
-        return 0.0
-
     # -- the density -------------------------------------------------------------------
 
     @abstractmethod
@@ -231,6 +293,25 @@ class Likelihood(nn.Module, ABC):
         """:meth:`nll` less :meth:`nll_constant`."""
         return self.nll(raw, target, mask)
 
+    def nll_per_feature(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`nll` of every column by itself, (n, D), in the order and units of X.
+
+        0 where nothing was observed. By default a pass over the rows for each.
+        """
+        if mask is None:
+            mask = torch.ones(target.shape, dtype=torch.bool, device=target.device)
+        alone = torch.zeros_like(mask)
+        found = []
+        for j in range(self.n_features):
+            alone[:, j] = mask[:, j]
+            found.append(self.nll(raw, target, alone))
+            alone[:, j] = False
+        log_dets = torch.from_numpy(self.feature_log_dets()).to(raw)
+        nats = self.decode_mask(torch.stack(found, dim=1).to(raw))
+        return (nats - log_dets) * self.decode_mask(mask)
+
     def nll_constant(
         self, target: Tensor, mask: Tensor | None = None
     ) -> Tensor | float:
@@ -249,6 +330,33 @@ class Likelihood(nn.Module, ABC):
         covariates: Covariates = NONE,
     ) -> Tensor:
         """A draw from p(x | z) in units of X, (n, D); ``raw`` may be overwritten."""
+
+    def response(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
+        """What units explain the variance of, (n, D); ``raw`` may be overwritten.
+
+        By default :meth:`mean`.
+        """
+        return self.mean(raw, covariates)
+
+    def response_variance(self, variance: np.ndarray) -> float:
+        """Variance of that over rows whose columns have a variance (D,), summed up."""
+        return float(variance.sum())
+
+    @property
+    def n_predictive(self) -> int:
+        """Number of columns of :meth:`predictive`."""
+        return self.n_features
+
+    def predictive(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
+        """What is averaged over draws of codes, (n, n_predictive).
+
+        By default :meth:`mean`; ``raw`` may be overwritten.
+        """
+        return self.mean(raw, covariates)
+
+    def point(self, predictive: Tensor) -> Tensor:
+        """The best guess of a row (n, D), in units of X, from that average."""
+        return predictive
 
     def deviance(self, raw: Tensor, target: Tensor) -> Tensor:
         """Error of every element, (n, D), in the power ``loss_exponent`` of the units.
@@ -269,8 +377,14 @@ class Likelihood(nn.Module, ABC):
         nll = self.nll(raw, target, mask)
         loss = nll.mean() / self.n_features
         if mask is not None:
-            loss = nll.sum() / mask.sum()
+            loss = nll.sum() / n_observed(mask)
         return loss.to(target.dtype)
+
+    def held_out_loss(
+        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        """:meth:`loss` as epochs are compared by it: without weights of columns."""
+        return self.loss(raw, target, mask)
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
@@ -308,11 +422,11 @@ class Likelihood(nn.Module, ABC):
 
     def nats_of_loss(self, loss: float) -> float:
         """Nats per row that a mean loss stands for, at its best shared parameters."""
-        return loss * self.n_features
+        return loss * self.width
 
     def loss_of_nats(self, nll: float) -> float:
         """The mean loss that a mean :meth:`nll` stands for, at the calibrated ones."""
-        return nll / self.n_features
+        return nll / self.width
 
     def diverged_loss(
         self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
@@ -336,7 +450,7 @@ class Likelihood(nn.Module, ABC):
 
     def calibrated_weight(self) -> float:
         """:meth:`unit_weight` at the calibrated shared parameters, in units of X."""
-        return 1.0 / self.n_features
+        return 1.0 / self.width
 
     def theory(
         self,
@@ -444,7 +558,7 @@ class Likelihood(nn.Module, ABC):
 
     def linear_model(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         n_units: int,
         random_state: np.random.RandomState,
         weight: float | None,
@@ -466,6 +580,11 @@ class Likelihood(nn.Module, ABC):
     def empty_linear_model(self, n_units: int) -> LinearModel:
         """One of this size, for a ``state_dict`` to be loaded into."""
         raise NotImplementedError
+
+
+def n_observed(mask: Tensor) -> Tensor:
+    """Number of entries of a mask that are true, at least 1: it is divided by."""
+    return mask.sum().clamp(min=1)
 
 
 def draws(posterior: Posterior, points: Tensor) -> Iterator[Tensor]:

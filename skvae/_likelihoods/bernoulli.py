@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._utils.host import HostState
-from .base import Likelihood
+from .base import Likelihood, n_observed
 from .entries import refuse_entries
 from .linear_model import Affine
 
@@ -85,8 +85,8 @@ class Bernoulli(Likelihood):
         g = torch.sigmoid_(raw).sub_(target)
         if mask is None:
             return nats.mean(), g.div_(g.numel())
-        n_observed = mask.sum()
-        return (nats * mask).sum() / n_observed, g.mul_(mask).div_(n_observed)
+        n_seen = n_observed(mask)
+        return (nats * mask).sum() / n_seen, g.mul_(mask).div_(n_seen)
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         return raw.sigmoid_()

@@ -26,6 +26,13 @@ def _is_no_code(values: np.ndarray) -> np.ndarray:
     return (values < 0.0) | ~whole | (values >= MOST_CATEGORIES)
 
 
+def _largest(X) -> np.ndarray:
+    """The largest value of every column, (D,), but for gaps; 0 if there is none."""
+    if sparse.issparse(X):
+        return X.max(axis=0).toarray().ravel()
+    return np.fmax.reduce(X, axis=0, initial=0.0)
+
+
 class Categorical(Likelihood):
     """Softmax over each column's categories; the encoder sees them one-hot.
 
@@ -72,8 +79,7 @@ class Categorical(Likelihood):
 
     @classmethod
     def of_rows(cls, X) -> Self:
-        most = X.max(axis=0)
-        most = most.toarray().ravel() if sparse.issparse(most) else np.asarray(most)
+        most = _largest(X)
         # What is no code is refused by check, which knows the columns' names.
         most = np.clip(most, 1, MOST_CATEGORIES - 1)
         return cls(X.shape[1], [int(m) + 1 for m in most])
@@ -99,8 +105,7 @@ class Categorical(Likelihood):
             "likelihood='gaussian_diag' for numbers."
         )
         refuse_entries(X, _is_no_code, self.name, takes, feature_names)
-        most = X.max(axis=0)
-        most = most.toarray().ravel() if sparse.issparse(most) else np.asarray(most)
+        most = _largest(X)
         unseen = np.flatnonzero(most >= np.array(self.n_categories))
         if len(unseen):
             j = int(unseen[0])
@@ -123,10 +128,21 @@ class Categorical(Likelihood):
         counts = []
         for j, n in enumerate(self.n_categories):
             column = X[:, [j]].toarray() if sparse.issparse(X) else X[:, j]
-            counts.append(np.bincount(column.ravel().astype(np.int64), minlength=n))
+            codes = column[~np.isnan(column)].astype(np.int64)
+            counts.append(np.bincount(codes, minlength=n))
         # Half a row of each kind more (Jeffreys).
         shares = [(c + 0.5) / (c.sum() + 0.5 * len(c)) for c in counts]
         self.frequencies.copy_(torch.from_numpy(np.concatenate(shares)))
+
+    @property
+    def input_columns(self) -> np.ndarray:
+        return self.owner.cpu().numpy()
+
+    @property
+    def most_frequent(self) -> Tensor:
+        """Where the most frequent category of every column is, (D,)."""
+        parts = self.frequencies.split(list(self.n_categories))
+        return self.starts + torch.stack([part.argmax() for part in parts])
 
     def _at(self, target: Tensor) -> Tensor:
         """Where the category of every entry is among the outputs, (n, D)."""
@@ -189,8 +205,21 @@ class Categorical(Likelihood):
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         """The most probable category of every column, (n, D): codes have no mean."""
-        parts = raw.split(list(self.n_categories), dim=1)
-        return torch.stack([part.argmax(dim=1) for part in parts], dim=1).to(raw)
+        return self.point(raw)
+
+    @property
+    def n_predictive(self) -> int:
+        return self.n_outputs
+
+    def predictive(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
+        """Probabilities of the categories, columns' side by side."""
+        return self.log_p(raw).exp_()
+
+    def point(self, predictive: Tensor) -> Tensor:
+        """The most probable category of every column."""
+        parts = predictive.split(list(self.n_categories), dim=1)
+        found = torch.stack([part.argmax(dim=1) for part in parts], dim=1)
+        return found.to(predictive)
 
     def sample(
         self,

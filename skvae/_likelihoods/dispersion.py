@@ -35,6 +35,9 @@ def log_r_without_code(
     rates : ndarray of shape (D,)
         Means at a size of 1.
     """
+    gaps = np.zeros(X.shape[1], bool) if sparse.issparse(X) else np.isnan(X).any(axis=0)
+    if gaps.any():
+        return _log_r_with_gaps(X, size, rates, low, high, gaps)
     counts = _Counts(X, size)
     mean = counts.sizes[:, None] * torch.from_numpy(rates)
     least, most = (torch.full_like(mean[0], end) for end in (low, high))
@@ -45,6 +48,28 @@ def log_r_without_code(
         most = torch.where(rises, log_r, most)
         least = torch.where(rises, least, log_r)
     return 0.5 * (least + most)
+
+
+def _log_r_with_gaps(X, size, rates, low, high, gaps: np.ndarray) -> Tensor:
+    """The same, of every column that has gaps from the rows where it has none."""
+    found = torch.empty(X.shape[1], dtype=torch.float64)
+    whole = np.flatnonzero(~gaps)
+    if len(whole):
+        found[whole] = log_r_without_code(X[:, whole], size, rates[whole], low, high)
+    for j in np.flatnonzero(gaps):
+        seen = ~np.isnan(X[:, j])
+        own = X[seen][:, [j]], size[seen], rates[[j]]
+        found[j] = log_r_without_code(*own, low, high)[0]
+    return found
+
+
+def crossed_with_sizes(X, size: np.ndarray) -> np.ndarray:
+    """Sums over rows of counts times sizes, (D,); of gaps, what other rows have."""
+    if sparse.issparse(X) or not np.isnan(X).any():
+        return np.asarray(X.T @ size).ravel()
+    observed = ~np.isnan(X)
+    total = np.where(observed, X, 0.0).T @ size
+    return total * (size.sum() / np.maximum(observed.T @ size, 1e-300))
 
 
 class _Counts:

@@ -33,7 +33,10 @@ def refuse_entries(
     ValueError
         Names the column of the first bad entry.
     """
-    bad = is_bad(X.data if sparse.issparse(X) else X)
+    values = X.data if sparse.issparse(X) else X
+    with np.errstate(invalid="ignore"):
+        # What was not observed is explained by anything.
+        bad = is_bad(values) & ~np.isnan(values)
     if bad.any():
         found = first_of(X, bad, feature_names)
         raise ValueError(f"{found}, and likelihood={likelihood!r} is of {takes}")

@@ -15,12 +15,14 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
-from .._data.dataset import Minibatch
+from .._data.dataset import Minibatch, has_nan
 from .._linear.components import Components
 from .._linear.covariance import Covariance
+from .._linear.gaps import FactorCovariance
 from .._linear.linear_vae import noise_of_beta
 from .._linear.spectrum import (
     active_by_theory,
@@ -33,7 +35,8 @@ from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .._utils.device import in_float64
 from .._utils.host import HostState
-from .base import DIVERGED, ExpectedNLL, Likelihood, Theory, draws
+from .base import DIVERGED, ExpectedNLL, Likelihood, Theory, draws, n_observed
+from .linear_gaps import covariance_with_gaps
 from .linear_gaussian import LinearGaussian, gaussian_nll
 from .linear_model import Affine, LinearModel
 from .quadratic import expected_squared_error
@@ -94,6 +97,13 @@ class Gaussian(Likelihood):
         self.units.hold("mean", np.asarray(mean, dtype=np.float64))
         self.units.hold("scale", float(np.sqrt(variance.mean())) or 1.0)
 
+    @property
+    def noise_floor(self) -> float:
+        return NOISE_FLOOR
+
+    def recentre(self, shift: np.ndarray) -> None:
+        self.units.hold("mean", self.units.array("mean") + self.scale * shift)
+
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return torch.sub(x, self._centre(x), out=out).div_(self.scale)
 
@@ -108,18 +118,18 @@ class Gaussian(Likelihood):
     def input_affine(self) -> Affine:
         return Affine(self.units.array("mean"), self.scale)
 
-    def log_det(self) -> float:
-        return -self.n_features * math.log(self.scale)
+    def feature_log_dets(self) -> np.ndarray:
+        return np.full(self.n_features, -math.log(self.scale))
 
     # -- the density -------------------------------------------------------------------
 
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
         residual = raw - target
-        n_observed: int | Tensor = self.n_features
+        n_seen: int | Tensor = self.n_features
         if mask is not None:
-            residual, n_observed = residual * mask, mask.sum(dim=1)
+            residual, n_seen = residual * mask, mask.sum(dim=1)
         error = in_float64(residual.square().sum(dim=1))
-        return gaussian_nll(error, self.noise_variance, n_observed)
+        return gaussian_nll(error, self.noise_variance, n_seen)
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         return raw.mul_(self.scale).add_(self._centre(raw))
@@ -143,40 +153,40 @@ class Gaussian(Likelihood):
         raw = raw.to(target.dtype)
         if mask is None:
             return F.mse_loss(raw, target)
-        return F.mse_loss(raw * mask, target * mask, reduction="sum") / mask.sum()
+        return F.mse_loss(raw * mask, target * mask, reduction="sum") / n_observed(mask)
 
     def loss_and_grad(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         residual = raw.sub_(target)
-        n_observed: int | Tensor = residual.numel()
+        n_seen: int | Tensor = residual.numel()
         if mask is not None:
-            residual, n_observed = residual.mul_(mask), mask.sum()
-        loss = torch.linalg.vector_norm(residual).square() / n_observed
-        return loss, residual.mul_(2.0 / n_observed)
+            residual, n_seen = residual.mul_(mask), n_observed(mask)
+        loss = torch.linalg.vector_norm(residual).square() / n_seen
+        return loss, residual.mul_(2.0 / n_seen)
 
     def nll_in_training(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
         residual = raw - target
-        n_observed: int | Tensor = self.n_features
+        n_seen: int | Tensor = self.n_features
         if mask is not None:
-            residual, n_observed = residual * mask, mask.sum(dim=1)
+            residual, n_seen = residual * mask, mask.sum(dim=1)
         noise = self.running_noise
-        log_norm = n_observed * torch.log(2.0 * math.pi * noise)
+        log_norm = n_seen * torch.log(2.0 * math.pi * noise)
         return 0.5 * (log_norm + residual.square().sum(dim=1) / noise)
 
     def unit_weight(self) -> Tensor:
-        return self.running_noise * (2.0 / self.n_features)
+        return self.running_noise * (2.0 / self.width)
 
     def nats_of_loss(self, loss: float) -> float:
         variance = max(loss, NOISE_FLOOR)
         log_norm = math.log(2.0 * math.pi * variance)
-        return 0.5 * self.n_features * (log_norm + loss / variance)
+        return 0.5 * self.width * (log_norm + loss / variance)
 
     def loss_of_nats(self, nll: float) -> float:
-        log_norm = self.n_features * math.log(2.0 * math.pi * self.noise_variance)
-        return (2.0 * nll - log_norm) * self.noise_variance / self.n_features
+        log_norm = self.width * math.log(2.0 * math.pi * self.noise_variance)
+        return (2.0 * nll - log_norm) * self.noise_variance / self.width
 
     def diverged_loss(
         self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
@@ -193,7 +203,7 @@ class Gaussian(Likelihood):
     # -- the fitted model --------------------------------------------------------------
 
     def calibrated_weight(self) -> float:
-        return weight_of_noise(self.noise_in_units_of_X(), self.n_features)
+        return weight_of_noise(self.noise_in_units_of_X(), self.width)
 
     def theory(
         self,
@@ -203,16 +213,20 @@ class Gaussian(Likelihood):
         conditions: np.ndarray | None = None,
     ) -> Theory:
         generator = np.random.RandomState(0)
-        if conditions is None:
+        if not sparse.issparse(X) and has_nan(X):
+            found = covariance_with_gaps(X, self, n_units, generator, conditions)
+            in_units = found.components(n_units, generator)
+            eigenvalues = in_units.eigenvalues * self.scale**2
+        elif conditions is None:
             eigenvalues = spectrum(X, n_units, generator).eigenvalues
         else:
             left = Covariance(X, conditions=conditions)
             eigenvalues = left.components(n_units, generator).eigenvalues
-        noise = noise_of_weight(weight, self.n_features)
+        noise = noise_of_weight(weight, self.width)
         return Theory(
             active_by_theory(eigenvalues, noise),
             rate_by_theory(eigenvalues, noise),
-            weight_of_noise(eigenvalues.max(initial=0.0), self.n_features),
+            weight_of_noise(eigenvalues.max(initial=0.0), self.width),
         )
 
     def noise_in_units_of_X(self) -> float:
@@ -269,7 +283,7 @@ class Gaussian(Likelihood):
 
     def linear_model(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         n_units: int,
         random_state: np.random.RandomState,
         weight: float | None,
@@ -283,7 +297,7 @@ class Gaussian(Likelihood):
     ) -> LinearGaussian:
         """The same from leading components in model units."""
         if weight is not None:
-            noise = max(noise_of_weight(weight, self.n_features), NOISE_FLOOR)
+            noise = max(noise_of_weight(weight, self.width), NOISE_FLOOR)
             return LinearGaussian(components, noise, floor=NOISE_FLOOR, refit=True)
         noise = noise_of_beta(components, self.n_features, beta, NOISE_FLOOR)
         return LinearGaussian(

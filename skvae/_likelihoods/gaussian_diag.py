@@ -16,7 +16,7 @@ from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
 from .._utils.device import in_float64
-from .base import ExpectedNLL, draws
+from .base import ExpectedNLL, draws, n_observed
 from .linear_factors import LinearFactors
 from .linear_model import LinearModel
 from .quadratic import expected_squared_error
@@ -79,7 +79,7 @@ class GaussianDiag(Standardised):
         loss = self._loss(residual.square(), mask)
         share: float | Tensor = 1.0 / residual.numel()
         if mask is not None:
-            share = 1.0 / mask.sum()
+            share = 1.0 / n_observed(mask)
         return loss, residual.mul_(share / self.variance)
 
     def _loss(self, squares: Tensor, mask: Tensor | None) -> Tensor:
@@ -89,13 +89,13 @@ class GaussianDiag(Standardised):
             mean = squares.mean(dim=0)
             self._mean_squares = mean.detach()
             return 0.5 * (log_norm + mean / self.variance).mean()
-        n_observed = mask.sum(dim=0)
+        n_rows = mask.sum(dim=0)
         total = (squares * mask).sum(dim=0)
-        mean = total / n_observed.clamp(min=1)
+        mean = total / n_rows.clamp(min=1)
         # A feature that nobody has seen keeps its variance.
-        self._mean_squares = torch.where(n_observed > 0, mean.detach(), self.variance)
-        nats = (log_norm * n_observed + total / self.variance).sum()
-        return 0.5 * nats / n_observed.sum()
+        self._mean_squares = torch.where(n_rows > 0, mean.detach(), self.variance)
+        nats = (log_norm * n_rows + total / self.variance).sum()
+        return 0.5 * nats / n_observed(mask)
 
     @torch.no_grad()
     def update_running_stats(self, loss: Tensor) -> None:

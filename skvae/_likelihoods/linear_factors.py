@@ -1,5 +1,7 @@
 """Factor analysis in model units: the linear model of one noise variance a feature."""
 
+import math
+
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
@@ -11,9 +13,8 @@ from .._linear.factor_analysis import FactorAnalysis
 from .._linear.linear_vae import prediction_error
 from .._nn.posterior import kl_to_standard_normal
 from .._utils.device import in_float64
-from .linear_model import Affine, LinearModel
-
-_DEVICE = torch.device("cpu")
+from .linear_gaps import WithGaps, explained_with_gaps
+from .linear_model import CPU, Affine, LinearModel
 
 
 class LinearFactors(LinearModel):
@@ -66,7 +67,7 @@ class LinearFactors(LinearModel):
         return self.array("noise")
 
     def maps(
-        self, dtype: torch.dtype = torch.float32, device: torch.device = _DEVICE
+        self, dtype: torch.dtype = torch.float32, device: torch.device = CPU
     ) -> tuple[Tensor, Tensor, Tensor]:
         if (dtype, device) not in self._maps:
             values, beta = self.array("eigenvalues"), self.number("beta")
@@ -87,7 +88,9 @@ class LinearFactors(LinearModel):
     def _init_noise(self) -> np.ndarray:
         return self.array("noise_at_init")
 
-    def calibrate(self, target: Tensor, n_rows: int) -> None:
+    def calibrate(
+        self, target: Tensor, n_rows: int, mask: Tensor | None = None
+    ) -> None:
         """By Akaike's final prediction error: the noise holds for other rows.
 
         At another ``beta`` than 1, whose maps leave more or less of the rows than the
@@ -95,8 +98,13 @@ class LinearFactors(LinearModel):
         """
         noise = self._init_noise
         if self.number("beta") != 1.0:
-            _, squares, spread = self._errors(target)
-            noise = in_float64(squares.mean(dim=0) + spread).cpu().numpy()
+            if mask is None:
+                _, squares, spread = self._errors(target)
+                left = in_float64(squares.mean(dim=0) + spread)
+            else:
+                squares, _ = self._with_gaps(target, mask)
+                left = squares.sum(dim=0) / mask.sum(dim=0).clamp(min=1)
+            noise = left.cpu().numpy()
             noise = np.maximum(noise, self.floor)
         self.hold("noise", noise * prediction_error(self.n_active, n_rows))
 
@@ -107,7 +115,27 @@ class LinearFactors(LinearModel):
         residual = target - wide_linear(mean, decode)
         return mean, residual.square_(), decode.square() @ log_var.exp()
 
-    def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _noise_of_maps(self) -> np.ndarray:
+        return self.number("beta") * self._init_noise
+
+    @property
+    def _variances(self) -> np.ndarray:
+        return self.noise_variances
+
+    def _with_gaps(self, target: Tensor, mask: Tensor) -> WithGaps:
+        _, _, decode = self.maps(torch.float64, target.device)
+        noise = torch.from_numpy(self._noise_of_maps())
+        return explained_with_gaps(target, mask, decode, noise)
+
+    def expected_nll_and_kl(
+        self, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        if mask is not None:
+            squares, kl = self._with_gaps(target, mask)
+            variance = torch.from_numpy(self.noise_variances).to(squares.device)
+            each = (squares / variance).sum(dim=1)
+            log_norms = torch.log(2.0 * math.pi * variance)
+            return 0.5 * (each + in_float64(mask) @ log_norms), kl
         _, log_var, _ = self.maps(target.dtype, target.device)
         noise = torch.as_tensor(
             self.noise_variances, dtype=target.dtype, device=target.device
@@ -128,11 +156,16 @@ class LinearFactors(LinearModel):
         """Of the factor analysis: by the ELBO, which is tight at a beta of 1."""
         assert units.mean is not None
         model = self if self.number("beta") == 1.0 else LinearFactors(self.factors)
-        log_det = float(np.log(np.broadcast_to(units.scale, X.shape[1])).sum())
+        log_dets = np.log(np.broadcast_to(units.scale, X.shape[1]))
         found = []
         for part in gen_batches(X.shape[0], chunk_rows(X.shape[1])):
             rows = X[part].toarray() if hasattr(X, "toarray") else X[part]
-            target = torch.from_numpy((rows - units.mean) / units.scale)
-            nll, kl = model.expected_nll_and_kl(target.double())
+            target = torch.from_numpy((rows - units.mean) / units.scale).double()
+            mask = ~torch.isnan(target)
+            if mask.all():
+                nll, kl = model.expected_nll_and_kl(target)
+            else:
+                nll, kl = model.expected_nll_and_kl(target.nan_to_num(), mask)
+            log_det = mask.numpy() @ log_dets
             found.append(-(nll + kl.sum(dim=1)).numpy() - log_det)
         return np.concatenate(found)

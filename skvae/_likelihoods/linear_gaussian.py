@@ -9,14 +9,14 @@ from torch import Tensor
 from .._kernels.wide import wide_linear
 from .._linear.baseline import ppca_of
 from .._linear.components import Components
+from .._linear.gaps import given_observed
 from .._linear.linear_vae import LinearVAE, linear_vae, prediction_error
 from .._linear.ppca import ppca_log_likelihood
 from .._nn.posterior import kl_to_standard_normal
 from .._nn.readout import inner
 from .._utils.device import in_float64
-from .linear_model import Affine, LinearModel
-
-_DEVICE = torch.device("cpu")
+from .linear_gaps import explained_with_gaps
+from .linear_model import CPU, Affine, LinearModel
 
 
 class LinearGaussian(LinearModel):
@@ -90,7 +90,7 @@ class LinearGaussian(LinearModel):
         return self.init_noise
 
     def maps(
-        self, dtype: torch.dtype = torch.float32, device: torch.device = _DEVICE
+        self, dtype: torch.dtype = torch.float32, device: torch.device = CPU
     ) -> tuple[Tensor, Tensor, Tensor]:
         if (dtype, device) not in self._maps:
             self._maps[dtype, device] = tuple(
@@ -99,22 +99,41 @@ class LinearGaussian(LinearModel):
             )
         return self._maps[dtype, device]
 
-    def calibrate(self, target: Tensor, n_rows: int) -> None:
+    def _noise_of_maps(self) -> np.ndarray:
+        return np.full(self.get_buffer("eigenvectors").shape[1], self.init_noise)
+
+    @property
+    def _variances(self) -> np.ndarray:
+        return np.full(self.get_buffer("eigenvectors").shape[1], self.noise_variance)
+
+    def calibrate(
+        self, target: Tensor, n_rows: int, mask: Tensor | None = None
+    ) -> None:
         """By Akaike's final prediction error: the noise holds for other rows."""
         noise = self.init_noise
         if self.refit:
-            error, _ = self._error_and_kl(target)
-            noise = max(error.mean().item() / target.shape[1], self.floor)
+            error, _ = self._error_and_kl(target, mask)
+            n_seen = target.numel() if mask is None else int(mask.sum())
+            noise = max(error.sum().item() / max(n_seen, 1), self.floor)
         self.hold("noise", noise * prediction_error(self.n_active, n_rows))
 
-    def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        error, kl = self._error_and_kl(target)
-        n_features = target.shape[1]
-        nll = gaussian_nll(in_float64(error), self.noise_variance, n_features)
+    def expected_nll_and_kl(
+        self, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        error, kl = self._error_and_kl(target, mask)
+        n_seen = target.shape[1] if mask is None else in_float64(mask).sum(dim=1)
+        nll = gaussian_nll(in_float64(error), self.noise_variance, n_seen)
         return nll, in_float64(kl)
 
-    def _error_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
+    def _error_and_kl(
+        self, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Expected squared error (n,), in closed form, and KL in nats (n, k)."""
+        if mask is not None:
+            _, _, decode = self.maps(torch.float64, target.device)
+            noise = torch.from_numpy(self._noise_of_maps())
+            squares, kl = explained_with_gaps(target, mask, decode, noise)
+            return squares.sum(dim=1), kl
         encode, log_var, decode = self.maps(target.dtype, target.device)
         mean = target @ encode.T
         residual = target - wide_linear(mean, decode)
@@ -132,9 +151,26 @@ class LinearGaussian(LinearModel):
         assert units.mean is not None
         if self.number("total") <= 0.0:  # rows that are all the same have no density
             return np.full(X.shape[0], np.nan)
+        if not hasattr(X, "toarray") and np.isnan(X).any():
+            return self._log_likelihood_with_gaps(X, units)
         return ppca_log_likelihood(
             ppca_of(self.components, units.mean, float(units.scale)), X
         )
+
+    def _log_likelihood_with_gaps(self, X, units: Affine) -> np.ndarray:
+        assert units.mean is not None
+        model = ppca_of(self.components, units.mean, float(units.scale))
+        left = np.maximum(model.explained_variance - model.noise_variance, 0.0)
+        parts = [
+            torch.from_numpy(np.ascontiguousarray(part))
+            for part in (
+                model.mean,
+                model.components.T * np.sqrt(left),
+                np.full(len(model.mean), model.noise_variance),
+            )
+        ]
+        x = torch.from_numpy(np.array(X, dtype=np.float64))
+        return given_observed(x, ~torch.isnan(x), *parts).log_likelihood.numpy()
 
 
 def gaussian_nll(

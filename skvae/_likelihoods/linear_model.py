@@ -9,7 +9,10 @@ from torch import Tensor
 
 from .._data.dataset import Minibatch, chunk_rows
 from .._linear.covariance import Regression
+from .._linear.gaps import GivenObserved, given_observed
 from .._utils.host import HostState
+
+CPU = torch.device("cpu")
 
 
 class Affine(NamedTuple):
@@ -20,6 +23,14 @@ class Affine(NamedTuple):
 
     mean: np.ndarray | None
     scale: float | np.ndarray
+
+
+class GivenRows(NamedTuple):
+    """Codes given what was observed, maps (D, k) and noise variances (D,), float64."""
+
+    codes: GivenObserved
+    maps: Tensor
+    variances: Tensor
 
 
 class LinearModel(HostState):
@@ -70,7 +81,9 @@ class LinearModel(HostState):
         """Number of units that it uses."""
         raise NotImplementedError
 
-    def maps(self) -> tuple[Tensor, Tensor, Tensor]:
+    def maps(
+        self, dtype: torch.dtype = torch.float32, device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Encoder (k, D), log variances of the posterior (k,), decoder (D, k)."""
         raise NotImplementedError
 
@@ -79,13 +92,61 @@ class LinearModel(HostState):
         """What :meth:`maps` leave out of every active unit's eigenvalue."""
         return 0.0
 
-    def calibrate(self, target: Tensor, n_rows: int) -> None:
+    def calibrate(
+        self, target: Tensor, n_rows: int, mask: Tensor | None = None
+    ) -> None:
         """Make it hold for rows beyond these, of the ``n_rows`` that it was made of."""
         raise NotImplementedError
 
-    def expected_nll_and_kl(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """``-E_q ln p(x | z)`` (n,), float64, and KL of every unit (n, k), in nats."""
+    def expected_nll_and_kl(
+        self, target: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """``-E_q ln p(x | z)`` (n,), float64, and KL of every unit (n, k), in nats.
+
+        Of what was observed where there is a ``mask`` (n, D).
+        """
         raise NotImplementedError
+
+    def _noise_of_maps(self) -> np.ndarray:
+        """Noise variances (D,) that the maps are the best ones for."""
+        raise NotImplementedError
+
+    @property
+    def _variances(self) -> np.ndarray:
+        """Noise variances (D,) of its density."""
+        raise NotImplementedError
+
+    def _given_rows(self, batch: Minibatch) -> GivenRows:
+        """What rows' codes are, given what was observed of them, and then the rows."""
+        assert batch.mask is not None
+        target = self.residual(batch)
+        _, _, maps = self.maps(torch.float64, target.device)
+        noise = torch.from_numpy(self._noise_of_maps()).to(target.device)
+        codes = given_observed(target, batch.mask, torch.zeros_like(noise), maps, noise)
+        return GivenRows(codes, maps, torch.from_numpy(self._variances).to(noise))
+
+    def expected_rows(self, batch: Minibatch) -> Tensor:
+        """Rows (n, D) in model units, expected given what was observed of them."""
+        found = self._given_rows(batch)
+        return self._with_given(found.codes.mean @ found.maps.T, batch)
+
+    def drawn_rows(
+        self, batch: Minibatch, random_state: np.random.RandomState
+    ) -> Tensor:
+        """Draws of such rows, with noise."""
+        (mean, covariance, _), maps, variances = self._given_rows(batch)
+        noise = torch.from_numpy(random_state.standard_normal(mean.shape))
+        factor = torch.linalg.cholesky(covariance)
+        codes = mean + (factor @ noise.to(mean)[:, :, None])[:, :, 0]
+        rows = codes @ maps.T
+        noise = torch.from_numpy(random_state.standard_normal(rows.shape)).to(rows)
+        return self._with_given(rows + noise * variances.sqrt(), batch)
+
+    def _with_given(self, rows: Tensor, batch: Minibatch) -> Tensor:
+        conditions = batch.covariates.conditions
+        if conditions is None or self.regression() is None:
+            return rows
+        return rows + self.given(conditions).to(rows)
 
     def sample(self, n: int, random_state: np.random.RandomState) -> Tensor:
         """Rows (n, D) in model units, with noise."""

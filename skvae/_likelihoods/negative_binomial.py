@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from .._data.covariates import NONE, Covariates
 from .._nn.autoencoder import PRECISION
 from .._utils.device import in_float64
+from .base import n_observed
 from .counts import Counts, Nonzeros
-from .dispersion import log_r_without_code
+from .dispersion import crossed_with_sizes, log_r_without_code
 from .poisson import LARGEST_MEAN
 
 # Inverse dispersions: below, all counts would be in one row; above, it is Poisson.
@@ -64,7 +65,7 @@ class NegativeBinomial(Counts):
         log_r = log_r_without_code(X, size, rates, LEAST_LOG_R, MOST_LOG_R)
         self._log_r_without_code = log_r.to(PRECISION)
         squares = X.shape[0] * (variance + mean**2)
-        crossed = np.asarray(X.T @ size).ravel()
+        crossed = crossed_with_sizes(X, size)
         about = squares - 2.0 * rates * crossed + rates**2 * (size**2).sum()
         excess = about - rates * size.sum()
         # Without any excess, as of a table without any count, it is Poisson.
@@ -113,16 +114,16 @@ class NegativeBinomial(Counts):
         nats = (counts.values * F.softplus(-counts.of(t))).sum()
         # s r - (1 - s) x: with 1 - s by itself, large counts do not cancel.
         g = share.mul_(r).addcmul_(target, t.neg_().sigmoid_(), value=-1.0)
-        n_observed: int | Tensor = target.numel()
+        n_seen: int | Tensor = target.numel()
         if mask is not None:
-            softplus, g, n_observed = softplus * mask, g * mask, mask.sum()
+            softplus, g, n_seen = softplus * mask, g * mask, n_observed(mask)
         with_zeros = r * softplus.sum(dim=0)
         nats += with_zeros.sum()
-        constant = self._choices_and_grad(counts, with_zeros - g.sum(dim=0), n_observed)
-        return ((nats + constant) / n_observed).to(raw.dtype), g.div_(n_observed)
+        constant = self._choices_and_grad(counts, with_zeros - g.sum(dim=0), n_seen)
+        return ((nats + constant) / n_seen).to(raw.dtype), g.div_(n_seen)
 
     def _choices_and_grad(
-        self, counts: Nonzeros, others: Tensor, n_observed: int | Tensor
+        self, counts: Nonzeros, others: Tensor, n_seen: int | Tensor
     ) -> Tensor:
         """Sum of :meth:`nll_constant`; writes the gradient by ``theta``.
 
@@ -131,7 +132,7 @@ class NegativeBinomial(Counts):
         log_r = self.log_r.double()
         r = log_r.exp()
         rising, slope = counts.rising.at(r)
-        by_log_r = (others - r * slope) / n_observed
+        by_log_r = (others - r * slope) / n_seen
         inside = (log_r > LEAST_LOG_R) & (log_r < MOST_LOG_R)
         assert self.theta.grad is not None
         self.theta.grad.copy_(by_log_r * (PACE * inside))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
 from .._utils.device import in_float64
+from .base import n_observed
 from .counts import LARGEST_LOG_RATE, Counts, Nonzeros, in_precision
 
 # Largest mean that a draw is taken at: beyond it NumPy refuses.
@@ -36,13 +37,13 @@ class Poisson(Counts):
         followed = raw < LARGEST_LOG_RATE
         mean = raw.exp()
         nats = torch.addcmul(mean, target, raw, value=-1.0)
-        n_observed: int | Tensor = target.numel()
+        n_seen: int | Tensor = target.numel()
         g = mean.sub_(target).mul_(followed)
         if mask is not None:
-            nats, g, n_observed = nats * mask, g * mask, mask.sum()
+            nats, g, n_seen = nats * mask, g * mask, n_observed(mask)
         constant = Nonzeros(target, mask).rising.log_factorials()
-        loss = (nats.sum() + constant) / n_observed
-        return loss.to(raw.dtype), g.div_(n_observed)
+        loss = (nats.sum() + constant) / n_seen
+        return loss.to(raw.dtype), g.div_(n_seen)
 
     def sample(
         self,

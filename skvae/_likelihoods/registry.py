@@ -5,8 +5,11 @@ from .bernoulli import Bernoulli
 from .categorical import Categorical
 from .gaussian import Gaussian
 from .gaussian_diag import GaussianDiag
+from .log_normal import LogNormal
+from .mixed import Mixed
 from .multinomial import Multinomial
 from .negative_binomial import NegativeBinomial
+from .ordinal import Ordinal
 from .poisson import Poisson
 from .student_t import StudentT
 from .zinb import ZeroInflatedNegativeBinomial
@@ -23,6 +26,9 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
         ZeroInflatedNegativeBinomial,
         Multinomial,
         Categorical,
+        Ordinal,
+        LogNormal,
+        Mixed,
     )
 }
 

@@ -4,18 +4,22 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
+from .._data.dataset import has_nan
 from .._data.moments import column_kurtosis
 from .._linear.components import bounded_index
 from .._linear.covariance import Covariance
 from .._linear.factor_analysis import FactorAnalysis, factor_analysis
+from .._linear.gaps import FactorCovariance
 from .._linear.spectrum import active_by_theory, rate_by_theory
 from .._nn.autoencoder import PRECISION
 from .._utils.host import HostState
 from .base import DIVERGED, Likelihood, Theory
 from .linear_factors import LinearFactors
+from .linear_gaps import covariance_with_gaps
 from .linear_model import Affine
 
 # Least noise variance of any feature, as a share of its variance.
@@ -71,6 +75,14 @@ class Standardised(Likelihood):
             floor = np.clip(np.where(variance > 0.0, share, 1.0), NOISE_FLOOR, 1.0)
             self.floor.copy_(torch.from_numpy(floor))
 
+    @property
+    def noise_floor(self) -> np.ndarray:
+        return self.floor.double().cpu().numpy()
+
+    def recentre(self, shift: np.ndarray) -> None:
+        moved = self.units.array("mean") + self.units.array("scales") * shift
+        self.units.hold("mean", moved)
+
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         mean, scales = self._units(x)
         return torch.sub(x, mean, out=out).div_(scales)
@@ -86,8 +98,8 @@ class Standardised(Likelihood):
     def input_affine(self) -> Affine:
         return Affine(self.units.array("mean"), self.units.array("scales"))
 
-    def log_det(self) -> float:
-        return -float(np.log(self.units.array("scales")).sum())
+    def feature_log_dets(self) -> np.ndarray:
+        return -np.log(self.units.array("scales"))
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         mean, scales = self._units(raw)
@@ -112,22 +124,29 @@ class Standardised(Likelihood):
         """Factor analysis of rows of X, of as many as it should look at."""
         index = bounded_index(X, np.arange(X.shape[0]), n_units)
         given = None if conditions is None else conditions[index]
+        generator = np.random.RandomState(0)
+        if not sparse.issparse(X) and has_nan(X):
+            return covariance_with_gaps(
+                X[index], self, n_units, generator, given
+            ).factors
         covariance = Covariance(X[index], conditions=given)
-        return self._factors(covariance, n_units, np.random.RandomState(0))
+        return self._factors(covariance, n_units, generator)
 
     def _factors(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         n_units: int,
         random_state: np.random.RandomState,
     ) -> FactorAnalysis:
         """Factor analysis of rows in model units."""
+        if isinstance(covariance, FactorCovariance):
+            return covariance.factors
         scales = self.units.array("scales")
         return factor_analysis(
             covariance.standardised(scales),
             covariance.variance / scales**2,
             min(n_units, max(1, covariance.n_rows - 1)),
-            self.floor.double().cpu().numpy(),
+            self.noise_floor,
             random_state,
         )
 
@@ -161,25 +180,25 @@ class Standardised(Likelihood):
     ) -> Theory:
         """Factor analysis: a unit is active where its eigenvalue exceeds beta."""
         values = self.factors(X, n_units, conditions).values
-        beta = weight * self.n_features
+        beta = weight * self.width
         return Theory(
             active_by_theory(values, beta),
             rate_by_theory(values, beta),
-            max(float(values.max(initial=0.0)), 0.0) / self.n_features,
+            max(float(values.max(initial=0.0)), 0.0) / self.width,
         )
 
     def linear_model(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         n_units: int,
         random_state: np.random.RandomState,
         weight: float | None,
         beta: float = 1.0,
     ) -> LinearFactors:
         if weight is not None:
-            beta = max(weight * self.n_features, 1e-6)
+            beta = max(weight * self.width, 1e-6)
         factors = self._factors(covariance, n_units, random_state)
-        return LinearFactors(factors, beta, self.floor.double().cpu().numpy())
+        return LinearFactors(factors, beta, self.noise_floor)
 
     def empty_linear_model(self, n_units: int) -> LinearFactors:
         k, n_features = n_units, self.n_features

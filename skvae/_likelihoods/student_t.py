@@ -25,7 +25,7 @@ from .._data.covariates import NONE, Covariates
 from .._data.dataset import Minibatch
 from .._nn.autoencoder import PRECISION, Decoder
 from .._nn.posterior import Posterior
-from .base import draws, in_turns
+from .base import draws, in_turns, n_observed
 from .linear_factors import LinearFactors
 from .linear_model import LinearModel
 from .standardised import Standardised
@@ -123,7 +123,7 @@ class StudentT(Standardised):
         g = scaled.div_(q.add_(1.0))
         if mask is None:
             return loss, g.mul_((nu + 1.0) * unit / g.numel())
-        return loss, g.mul_(mask).mul_((nu + 1.0) * unit / mask.sum())
+        return loss, g.mul_(mask).mul_((nu + 1.0) * unit / n_observed(mask))
 
     def _loss(self, q: Tensor, mask: Tensor | None) -> Tensor:
         """The mean over elements; notes what the scales and tails learn from."""
@@ -134,17 +134,17 @@ class StudentT(Standardised):
             mean = tails.mean(dim=0)
             self._slopes = weighted.mean(dim=0), mean.detach()
             return (0.5 * (nu + 1.0) * mean + log_norm).mean()
-        n_observed = mask.sum(dim=0)
-        each = n_observed.clamp(min=1)
+        n_rows = mask.sum(dim=0)
+        each = n_rows.clamp(min=1)
         total = (tails * mask).sum(dim=0)
         # A feature that nobody has seen is where its expectation is.
-        seen = n_observed > 0
+        seen = n_rows > 0
         self._slopes = (
             torch.where(seen, (weighted * mask).sum(dim=0) / each, 1.0 / (nu + 1.0)),
             torch.where(seen, total.detach() / each, _expected_log(nu)),
         )
-        nats = (0.5 * (nu + 1.0) * total + log_norm * n_observed).sum()
-        return nats / n_observed.sum()
+        nats = (0.5 * (nu + 1.0) * total + log_norm * n_rows).sum()
+        return nats / n_observed(mask)
 
     @torch.no_grad()
     def update_running_stats(self, loss: Tensor) -> None:

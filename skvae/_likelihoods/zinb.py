@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
+from .base import n_observed
 from .counts import Nonzeros
 from .negative_binomial import NegativeBinomial
 
@@ -81,17 +82,17 @@ class ZeroInflatedNegativeBinomial(NegativeBinomial):
         of_mean = share.mul_(kept).mul_(r).addcmul_(target, rest, value=-1.0)
         of_logit = torch.sigmoid(logit).sub_(other)
         of_r = kept.mul_(at_zero)
-        n_observed: int | Tensor = target.numel()
+        n_seen: int | Tensor = target.numel()
         if mask is not None:
             nats, of_mean, of_logit, of_r = (
                 part * mask for part in (nats, of_mean, of_logit, of_r)
             )
-            n_observed = mask.sum()
+            n_seen = n_observed(mask)
         total = nats.sum() + (counts.values * F.softplus(-counts.of(t))).sum()
         others = (of_r - of_mean).sum(dim=0)
-        constant = self._choices_and_grad(counts, others, n_observed)
-        g = torch.cat([of_mean, of_logit], dim=1).div_(n_observed)
-        return ((total + constant) / n_observed).to(raw.dtype), g
+        constant = self._choices_and_grad(counts, others, n_seen)
+        g = torch.cat([of_mean, of_logit], dim=1).div_(n_seen)
+        return ((total + constant) / n_seen).to(raw.dtype), g
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         log_mean, logit = raw.chunk(2, dim=1)

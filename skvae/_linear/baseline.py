@@ -1,10 +1,12 @@
 """The linear model that a fit is judged by: probabilistic PCA with as many units."""
 
 import numpy as np
+from scipy import sparse
 from sklearn.model_selection import KFold
 
 from .._data.moments import column_moments
 from .components import Components, bounded_index, principal_components
+from .gaps import factors_with_gaps, log_likelihood_with_gaps
 from .linear_vae import residual_variance
 from .ppca import ProbabilisticPCA, ppca_log_likelihood
 
@@ -39,15 +41,34 @@ def cross_fitted_likelihood(X, n_components: int) -> np.ndarray | None:
         return None
     generator = np.random.RandomState(0)
     found = np.empty(n_rows)
+    gaps = not sparse.issparse(X) and bool(np.isnan(X).any())
     folds = KFold(_FOLDS, shuffle=True, random_state=generator)
     for train, test in folds.split(np.empty(n_rows)):
         # With a unit for every feature, rounding would be all that is left as noise.
         most = min(len(train) // _ROWS_PER_UNIT, n_features // 2)
         k = min(n_components, max(1, most))
         part = X[bounded_index(X, generator.permutation(train), k)]
+        if gaps:
+            found[test] = _with_gaps(part, X[test], k, generator)
+            continue
         components = principal_components(part, k, generator)
         if not len(components.eigenvalues):
             return None
         model = ppca_of(components, column_moments(part)[0], 1.0)
         found[test] = ppca_log_likelihood(model, X[test])
     return found
+
+
+def _with_gaps(
+    X: np.ndarray, others: np.ndarray, k: int, random_state: np.random.RandomState
+) -> np.ndarray:
+    """ln p of other rows in the probabilistic PCA of rows, both with gaps."""
+    mean, variance = column_moments(X)
+    scale = float(np.sqrt(variance.mean())) or 1.0
+    factors = factors_with_gaps(
+        (X - mean) / scale, k, shared_noise=True, random_state=random_state
+    )
+    standardised = (others - mean) / scale
+    n_seen = (~np.isnan(others)).sum(axis=1)
+    found = log_likelihood_with_gaps(factors, standardised)
+    return found - n_seen * np.log(scale)

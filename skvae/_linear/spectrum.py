@@ -120,11 +120,11 @@ def fewer_units(eigenvalues: np.ndarray, k: int, n: int) -> list[int]:
     return numbers
 
 
-def weight_of_noise(noise_variance: float, n_features: int) -> float:
+def weight_of_noise(noise_variance: float, n_features: float) -> float:
     """The ``kld_weight`` that is maximum likelihood (beta = 1) at a noise variance."""
     return 2.0 * noise_variance / n_features
 
 
-def noise_of_weight(kld_weight: float, n_features: int) -> float:
+def noise_of_weight(kld_weight: float, n_features: float) -> float:
     """The noise variance at which ``kld_weight`` is maximum likelihood (beta = 1)."""
     return 0.5 * kld_weight * n_features

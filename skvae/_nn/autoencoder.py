@@ -422,13 +422,13 @@ class Autoencoder(nn.Module):
         self.decoder.out.bias.copy_(-(mean @ weights))
         if self.encodes_conditions:
             moved = weights @ encoder.weight[:n_features]
-            encoder.weight[n_features:] = -moved
+            encoder.weight[n_features : n_features + n_given] = -moved
             bias = self.encoder.mean.bias
             assert bias is not None
             bias.copy_(mean @ moved)
         elif n_given <= MOST_BLIND * n_features:
-            seen = weights @ encoder.weight
-            encoder.weight.sub_(torch.linalg.pinv(weights) @ seen)
+            own = encoder.weight[:n_features]
+            own.sub_(torch.linalg.pinv(weights) @ (weights @ own))
 
     def code(self, x: Batch, generator: torch.Generator | None = None) -> Tensor:
         """Codes (n, latent_dim) of inputs (n, n_inputs)."""

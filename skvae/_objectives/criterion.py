@@ -120,7 +120,7 @@ def antithetic_loss(
     for draw in (noise, -noise):
         z = draw_posterior(*posterior, draw)
         raw = network.decode(z, batch.covariates)
-        loss += 0.5 * likelihood.loss(raw, target, batch.mask)
+        loss += 0.5 * likelihood.held_out_loss(raw, target, batch.mask)
     return loss
 
 

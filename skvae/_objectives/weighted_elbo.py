@@ -115,13 +115,14 @@ class WeightedELBO(Criterion):
             return self._with_kl(loss, posterior)
         nll = antithetic_nll(self.likelihood, network, batch, posterior, noise)
         self._note_rows(batch, nll, kl_per_row(*posterior))
-        return self._with_kl(nll.mean() / self.likelihood.n_features, posterior)
+        return self._with_kl(nll.mean() / self.likelihood.width, posterior)
 
     def _note_rows(self, batch: Minibatch, nll: Tensor, kl: Tensor) -> None:
         """Note what rows cost in the mixture with the rival, nats."""
         assert self._rival is not None
         model, weight = self._rival
-        others_nll, others_kl = model.expected_nll_and_kl(model.residual(batch))
+        rows = model.residual(batch)
+        others_nll, others_kl = model.expected_nll_and_kl(rows, batch.mask)
         own = in_float64(nll) + self.beta * in_float64(kl)
         others = others_nll + self.beta * others_kl.sum(dim=1)
         self._row_objectives.append(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from .._data.counts import warn_if_counts
 from .._data.moments import column_moments
@@ -13,6 +14,7 @@ from .._utils.validation import (
     warn_if_many_constant,
 )
 from .fitted import Fitted
+from .gaps import gap_inputs_of
 from .net import build_net, net_options
 from .settings import Settings
 from .state import FittedState
@@ -35,7 +37,7 @@ def begin(
         )
     refuse_underflow(X, variance)
     if previous is None:
-        likelihood = settings.likelihood.of_rows(X)
+        likelihood = settings.likelihood.of_rows(X, **settings.likelihood_params)
     else:
         likelihood = settings.likelihood(**previous.state.likelihood.params)
     likelihood.check(X, feature_names)
@@ -45,13 +47,19 @@ def begin(
     if not likelihood.is_discrete:
         warn_if_counts(X)
     likelihood.fit_inputs(mean, variance, X, rows.covariates.size)
+    gaps = None
+    if settings.marginalizes and not sparse.issparse(X):
+        generator = seeds.numpy_generator(seeds.components)
+        gaps = gap_inputs_of(
+            rows, likelihood, settings.network["latent_dim"], generator
+        )
     strategy = settings.strategy
     params = strategy.criterion_params(likelihood)
     net = build_net(
         network=strategy.network,
         network_params={
             **settings.network,
-            "n_inputs": likelihood.n_inputs,
+            "n_inputs": likelihood.n_inputs + (0 if gaps is None else gaps.n_told),
             "n_outputs": likelihood.n_outputs,
             "seed": seeds.weights,
         },
@@ -64,7 +72,9 @@ def begin(
     if bias is not None:
         net.module_.set_output_bias(torch.as_tensor(bias))
     state = FittedState(net.module_, net.criterion_)
-    state.total_variance = float(variance.sum())
+    state.total_variance = likelihood.response_variance(variance)
+    if gaps is not None:
+        state.take_gaps(gaps if previous is None else previous.state.gaps or gaps)
     return Fitted(net, state)
 
 

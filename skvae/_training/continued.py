@@ -22,6 +22,10 @@ PARTIAL_FIT = {
     "n_importance_samples": APPLIED,
     "whiten": APPLIED,
     "likelihood": REFUSED,
+    "column_likelihoods": UNUSED,
+    "balance": UNUSED,
+    "max_categories": UNUSED,
+    "missing_values": REFUSED,
     "size_factor": REFUSED,
     "encode_conditions": REFUSED,
     "code_penalty": APPLIED,
@@ -34,14 +38,17 @@ PARTIAL_FIT = {
     "kld_warmup": UNUSED,
 }
 
+# Of the first fit for good.
+_FIXED = ("random_state", "column_likelihoods", "balance", "max_categories")
+
 #: What a warm-started ``fit`` makes of them: a net of its own has the schedules, too.
 WARM_START = {
-    name: APPLIED if meaning == UNUSED and name != "random_state" else meaning
+    name: APPLIED if meaning == UNUSED and name not in _FIXED else meaning
     for name, meaning in PARTIAL_FIT.items()
 }
 
 
-def check_same_architecture(net: EpochNet, settings: Settings) -> None:
+def check_same_architecture(fit: Fitted, settings: Settings) -> None:
     """Refuse to go on with another architecture.
 
     Raises
@@ -49,10 +56,13 @@ def check_same_architecture(net: EpochNet, settings: Settings) -> None:
     ValueError
         If a parameter that decides on it has changed.
     """
+    net, state = fit
     fitted = net.get_params_for("module")
     changed = [n for n, value in settings.network.items() if fitted[n] != value]
     if type(net.criterion_.likelihood) is not settings.likelihood:
         changed.append("likelihood")
+    elif settings.marginalizes != (state.gaps is not None):
+        changed.append("missing_values")
     if changed:
         raise ValueError(
             f"{', '.join(changed)} changed since the last fit, and training cannot go "

@@ -11,6 +11,7 @@ from .._data.dataset import TableDataset
 from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._linear.covariance import Covariance
+from .._linear.gaps import FactorCovariance
 from .._linear.linear_vae import LinearMap
 from .._nn.autoencoder import Autoencoder
 from .._nn.thresholds import ThresholdedAutoencoder, threshold_of_weight
@@ -61,7 +62,7 @@ class Deterministic:
 
     def pca_init(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         likelihood: Likelihood,
         n_units: int,
         random_state: np.random.RandomState,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from .._data.dataset import TableDataset
+from .._data.dataset import TableDataset, has_nan
 from .._data.rows import Rows
 from .net import EpochNet
 from .state import FittedState
@@ -39,4 +39,9 @@ class Fitted(NamedTuple):
             index=index,
             covariates=rows.covariates,
             encodes_conditions=self.state.network.encodes_conditions,
+            gaps=self.state.gaps,
         )
+
+    def has_gaps(self, rows: Rows) -> bool:
+        """Whether validated rows have entries that were not observed."""
+        return self.state.gaps is not None and has_nan(rows.X)

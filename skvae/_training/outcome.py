@@ -127,5 +127,6 @@ def loss_without_code(fit: Fitted, table: Rows) -> float:
     if fit.state.likelihood.no_code() is None:
         return math.inf
     batch = some(fit.rows(table, resident=False), CALIBRATION_ROWS)
-    nll = -fit.state.without_code()(batch).mean().item()
-    return fit.state.likelihood.loss_of_nats(nll)
+    likelihood = fit.state.likelihood
+    nll = -fit.state.without_code()(batch).mean().item() + likelihood.log_det()
+    return likelihood.loss_of_nats(nll)

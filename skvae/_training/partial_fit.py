@@ -59,7 +59,8 @@ def fitted_chunk(
         # last one did, and the optimiser's moments belong to their weights.
         total = state.total_variance
         if previous is not None:
-            total = float(column_moments(table.X)[1].sum())
+            variance = column_moments(table.X)[1]
+            total = state.likelihood.response_variance(variance)
         carried = look_at_units(fit, table)
         note_explained(fit, carried, len(table), total, strategy)
         yield fit

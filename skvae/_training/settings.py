@@ -26,6 +26,10 @@ class Settings(SimpleNamespace):
     ----------
     strategy : TrainingStrategy
     likelihood : type of Likelihood
+    likelihood_params : dict
+        What it is told of the columns beside the rows.
+    marginalizes : bool
+        Whether rows may have gaps.
     network : dict
         Parameters of the network, but for its seed.
     begins_linear : bool
@@ -37,6 +41,8 @@ class Settings(SimpleNamespace):
 
     strategy: TrainingStrategy
     likelihood: type[Likelihood]
+    likelihood_params: dict[str, Any]
+    marginalizes: bool
     network: dict[str, Any]
     begins_linear: bool
     given: dict[str, Any]
@@ -65,6 +71,9 @@ def settings_of(
     strategy: TrainingStrategy,
     likelihood: type[Likelihood],
     n_conditions: int = 0,
+    *,
+    likelihood_params: dict[str, Any] | None = None,
+    marginalizes: bool = False,
 ) -> Settings:
     """The parameters of an estimator, for a table of so many columns and conditions.
 
@@ -83,6 +92,8 @@ def settings_of(
         **values,
         strategy=strategy,
         likelihood=likelihood,
+        likelihood_params=likelihood_params or {},
+        marginalizes=marginalizes,
         network={
             "n_features": n_features,
             "n_conditions": n_conditions,

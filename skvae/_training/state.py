@@ -19,6 +19,7 @@ from .._evaluation.explained_variance import Explained
 from .._likelihoods.base import Likelihood
 from .._likelihoods.linear_model import LinearModel
 from .._nn.autoencoder import VAE, Autoencoder
+from .._nn.gap_inputs import GapInputs
 from .._objectives.criterion import Criterion
 from .._utils.device import in_float64
 from .._utils.host import HostState
@@ -65,6 +66,8 @@ class FittedState(nn.Module):
     ----------
     linear_model : LinearModel or None
         The likelihood's own, of the training rows: what a fit is judged by.
+    gaps : GapInputs or None
+        What an encoder sees of rows with gaps, if there may be some.
     host : HostState
         ``code_scale`` (latent_dim,), in units of X per unit of code; the split, which
         the next fit holds out again; the seeds; ``n_pairs`` of the cubature, 0 for what
@@ -80,6 +83,7 @@ class FittedState(nn.Module):
     """
 
     linear_model: LinearModel | None
+    gaps: GapInputs | None
 
     def __init__(self, network: Autoencoder, criterion: Criterion) -> None:
         super().__init__()
@@ -87,6 +91,7 @@ class FittedState(nn.Module):
         self.criterion = criterion
         self.host = HostState()
         self.set_linear_model(None)
+        self.gaps = None
         scale = criterion.likelihood.scale
         self.code_scale = np.full(network.latent_dim, scale)
         self.split = None
@@ -146,8 +151,9 @@ class FittedState(nn.Module):
         return Density(network, self.likelihood, self.background, weight, *points)
 
     def without_code(self) -> Callable[[Minibatch], Tensor]:
-        """What measures ln p of rows, nats, in the best model with no code."""
+        """What measures ln p of rows of X, nats, in the best model with no code."""
         likelihood = deepcopy(self.likelihood)
+        log_det = likelihood.log_det()
         bias = likelihood.without_code()
         assert bias is not None
 
@@ -156,7 +162,8 @@ class FittedState(nn.Module):
             raw = torch.as_tensor(bias, dtype=target.dtype, device=target.device)
             raw = raw.expand(len(target), -1).clone()
             raw = self.network.decoder.sized(raw, batch.covariates)
-            return -in_float64(likelihood.nll(raw, target, batch.mask))
+            nats = -in_float64(likelihood.nll(raw, target, batch.mask))
+            return nats + (log_det + likelihood.log_det_beyond(batch.mask))
 
         return measure
 
@@ -196,6 +203,11 @@ class FittedState(nn.Module):
         parts = [entropy & 0xFFFFFFFF, entropy >> 32, n_calls]
         self.host.hold("seeds", np.array(parts, dtype=np.int64))
 
+    def take_gaps(self, gaps: GapInputs) -> None:
+        """Have rows with gaps: what fills them, and how many there are."""
+        self.gaps = gaps
+        self.likelihood.set_observed(gaps.array("shares"))
+
     def learnt(self) -> list[float]:
         """Norms of what the network has learnt: equal for the same weights."""
         values = self.network.state_dict().values()
@@ -218,8 +230,24 @@ class FittedState(nn.Module):
                     model.hold(name, np.asarray(arrays[f"linear_model.{name}"]))
             self.set_linear_model(model)
         self.host.hold("held_out", np.asarray(arrays["host.held_out"]))
+        of_gaps = {n: a for n, a in arrays.items() if n.startswith(_GAPS)}
+        if of_gaps:
+            self.take_gaps(_gaps_of(of_gaps))
         tensors = {name: to_tensor(value) for name, value in arrays.items()}
         self.load_state_dict(tensors)
+
+
+_GAPS, _EXPECTED = "gaps.", "expected."
+
+
+def _gaps_of(arrays: dict[str, Any]) -> GapInputs:
+    """What fills gaps, from its arrays by name."""
+    gaps = GapInputs()
+    for name, array in arrays.items():
+        own = name.removeprefix(_GAPS)
+        holder = gaps.expected if own.startswith(_EXPECTED) else gaps
+        holder.hold(own.removeprefix(_EXPECTED), np.asarray(array))
+    return gaps
 
 
 def to_array(value: Tensor) -> np.ndarray:

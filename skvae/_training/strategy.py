@@ -8,6 +8,7 @@ from .._data.dataset import TableDataset
 from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._linear.covariance import Covariance
+from .._linear.gaps import FactorCovariance
 from .._nn.autoencoder import Autoencoder
 from .._objectives.criterion import Criterion
 from .state import FittedState
@@ -46,7 +47,7 @@ class TrainingStrategy(Protocol):
 
     def pca_init(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         likelihood: Likelihood,
         n_units: int,
         random_state: np.random.RandomState,

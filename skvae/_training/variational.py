@@ -20,6 +20,7 @@ from .._evaluation.explained_variance import Spread
 from .._likelihoods.base import Likelihood
 from .._likelihoods.linear_model import LinearModel
 from .._linear.covariance import Covariance
+from .._linear.gaps import FactorCovariance
 from .._nn.autoencoder import VAE
 from .._objectives.importance_weighted import ImportanceWeightedELBO
 from .._objectives.schedules import constant
@@ -84,7 +85,7 @@ class Variational:
 
     def pca_init(
         self,
-        covariance: Covariance,
+        covariance: Covariance | FactorCovariance,
         likelihood: Likelihood,
         n_units: int,
         random_state: np.random.RandomState,
@@ -134,7 +135,7 @@ class Variational:
 
     def calibrate_pca_init(self, pca_init: LinearModel, rows: TableDataset) -> None:
         batch = some(rows, CALIBRATION_ROWS)
-        pca_init.calibrate(pca_init.residual(batch), len(rows))
+        pca_init.calibrate(pca_init.residual(batch), len(rows), batch.mask)
 
     def calibrate(
         self,
