@@ -329,7 +329,7 @@ class Generative(BaseAutoencoder):
         model, likelihood = self._fitted.state.linear_model, self._likelihood_
         if model is None:
             return None
-        return model.log_likelihood(self._rows(X).X, likelihood.input_affine())
+        return likelihood.linear_log_likelihood(model, self._rows(X).X)
 
     @public
     @spools_rows

@@ -15,6 +15,10 @@ from ._utils.typing import RandomState, Table
 from ._utils.validation import float_dtypes, from_torch
 from .vae import VAETransformer
 
+# Of the default estimator: columns need units of their own where others are missing,
+# and several draws a row a posterior that need not be Gaussian.
+UNITS, DRAWS = 20, 5
+
 
 class VAEImputer(TransformerMixin, BaseEstimator):
     """Imputation by a variational autoencoder.
@@ -28,8 +32,9 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     ----------
     estimator : VAETransformer or None, default=None
         What is fitted, a clone of it, with ``missing_values="marginalize"``. None is a
-        ``VAETransformer()``, with ``likelihood="mixed"`` for a frame that has words or
-        truths in it. Its parameters can be searched as ``estimator__latent_dim`` etc.
+        ``VAETransformer(20, n_importance_samples=5)``, with ``likelihood="mixed"`` for
+        a frame that has words or truths in it. Its parameters can be searched as
+        ``estimator__latent_dim`` etc.
     missing_values : number, str, None or nan, default=nan
         What stands for a gap; in frames NA, None and NaN do, too.
     sample_posterior : bool, default=False
@@ -237,7 +242,12 @@ class VAEImputer(TransformerMixin, BaseEstimator):
             return clone(self.estimator).set_params(missing_values="marginalize")
         kinds = {column.kind for column in columns_of(X)} if library_of(X) else set()
         likelihood = "mixed" if kinds & {TEXT, "bool"} else "auto"
-        return VAETransformer(likelihood=likelihood, missing_values="marginalize")
+        return VAETransformer(
+            UNITS,
+            likelihood=likelihood,
+            n_importance_samples=DRAWS,
+            missing_values="marginalize",
+        )
 
     def _checked(self, X: Any, *, reset: bool) -> Any:
         """X with NaN in its gaps: a frame, or an array."""

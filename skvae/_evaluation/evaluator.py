@@ -138,7 +138,7 @@ class Density:
         nll, kl = in_float64(nll), in_float64(kl_to_standard_normal(*posterior))
         terms, share = self._mixed(RowTerms(nll, kl, torch.zeros_like(nll)), batch)
         # The units of X that a row was observed in are not those of all its columns.
-        beyond = self._likelihood.log_det_beyond(batch.mask)
+        beyond = self._likelihood.log_det_beyond(batch.target, batch.mask)
         nats = terms.distortion - beyond
         firsts = torch.stack([nats, terms.choice, share, nll - beyond], dim=1)
         moments = [in_float64(part) for part in posterior]
@@ -186,7 +186,8 @@ class Density:
                 nll, kl = self._background.expected_nll_and_kl(rows, batch.mask)
                 background = -(nll + kl.sum(dim=1)) + math.log(self._weight)
                 bound = torch.logaddexp(bound + math.log1p(-self._weight), background)
-            return bound + (log_det + self._likelihood.log_det_beyond(batch.mask))
+            beyond = self._likelihood.log_det_beyond(batch.target, batch.mask)
+            return bound + (log_det + beyond)
 
         return bounds
 

@@ -174,18 +174,39 @@ class Likelihood(nn.Module, ABC):
         each = self.feature_log_dets()
         return float(each.sum() if self._observed is None else self._observed @ each)
 
-    def log_det_beyond(self, mask: Tensor | None) -> Tensor | float:
-        """That of every row (n,), in float64, less :meth:`log_det`.
+    def entry_log_dets(self, target: Tensor) -> Tensor | None:
+        """What rows have beyond :meth:`feature_log_dets`, (n, D); None is nothing."""
+        return None
 
-        ``mask`` (n, D) is in the order of the target.
-        """
+    def log_det_beyond(
+        self, target: Tensor, mask: Tensor | None = None
+    ) -> Tensor | float:
+        """Of every row (n,), in float64, what it has beyond :meth:`log_det`."""
+        entries = self.entry_log_dets(target)
+        beyond: Tensor | float = 0.0
+        if entries is not None:
+            beyond = in_float64(entries if mask is None else entries * mask).sum(dim=1)
         if mask is None and self._observed is None:
-            return 0.0
+            return beyond
         each = self.feature_log_dets()
         if mask is None:
-            return float(each.sum()) - self.log_det()
+            return beyond + float(each.sum()) - self.log_det()
         of_target = self.encode_mask(torch.from_numpy(each)[None])[0]
-        return in_float64(mask) @ of_target.to(mask.device) - self.log_det()
+        return beyond + in_float64(mask) @ of_target.to(mask.device) - self.log_det()
+
+    def linear_rows(self, X) -> Any:
+        """Rows of X as the linear model takes them."""
+        return X
+
+    def linear_units(self) -> Affine | None:
+        """How its model units come from these."""
+        return self.input_affine()
+
+    def linear_log_likelihood(
+        self, model: LinearModel, X, conditions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """ln p of rows of X in a linear model, (n,), nats."""
+        return model.log_likelihood(X, self.linear_units(), conditions)
 
     def encode_mask(self, mask: Tensor) -> Tensor:
         """Columns (n, D) of X in the order that the target has."""
@@ -308,9 +329,12 @@ class Likelihood(nn.Module, ABC):
             alone[:, j] = mask[:, j]
             found.append(self.nll(raw, target, alone))
             alone[:, j] = False
+        nats = torch.stack(found, dim=1).to(raw)
+        entries = self.entry_log_dets(target)
+        if entries is not None:
+            nats -= entries
         log_dets = torch.from_numpy(self.feature_log_dets()).to(raw)
-        nats = self.decode_mask(torch.stack(found, dim=1).to(raw))
-        return (nats - log_dets) * self.decode_mask(mask)
+        return (self.decode_mask(nats) - log_dets) * self.decode_mask(mask)
 
     def nll_constant(
         self, target: Tensor, mask: Tensor | None = None

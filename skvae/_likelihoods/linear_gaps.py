@@ -17,7 +17,7 @@ class HasUnits(Protocol):
 
     has_own_scales: ClassVar[bool]
 
-    def input_affine(self) -> Affine | None: ...
+    def linear_units(self) -> Affine | None: ...
 
     @property
     def noise_floor(self) -> float | np.ndarray: ...
@@ -70,7 +70,7 @@ def covariance_with_gaps(
     conditions: np.ndarray | None = None,
 ) -> FactorCovariance:
     """The covariance of rows in model units, of what conditions leave of them."""
-    units = likelihood.input_affine()
+    units = likelihood.linear_units()
     assert units is not None
     X, regression = _without_conditions(np.asarray(X, np.float64), conditions)
     factors = factors_with_gaps(

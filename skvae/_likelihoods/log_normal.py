@@ -1,10 +1,7 @@
 """Positive numbers whose logarithms have one noise variance a feature.
 
-With ``y = ln x``, the density of x is that of y over x, so that
-
-    -ln p(x | z) = -ln N(y; raw, v) + y,
-
-the second term of which no code changes.
+With ``y = ln x`` the density of x is that of y over x, ``ln p(x) = ln N(y) - y``. The
+second term is of the units, and no code changes it: in logarithms, all is Gaussian.
 """
 
 import numpy as np
@@ -13,25 +10,18 @@ from scipy import sparse
 from torch import Tensor
 
 from .._data.covariates import NONE, Covariates
-from .._data.dataset import Minibatch
 from .._data.moments import column_moments
-from .._nn.autoencoder import Decoder
 from .._utils.validation import name_of
-from .base import ExpectedNLL, Likelihood, Theory, n_observed
 from .gaussian_diag import GaussianDiag
+from .linear_model import Affine, LinearModel
 
 
 class LogNormal(GaussianDiag):
-    """A Gaussian of standardised logarithms.
-
-    It has no linear model: what is affine in logarithms is not so in X.
-    """
+    """A Gaussian of standardised logarithms; its linear model is of these."""
 
     name = "log_normal"
     is_nonnegative = True
-    has_linear_model = False
-    inputs_are_rows = False
-    baseline = Likelihood.baseline
+    baseline = "factor analysis of logarithms"
 
     def check(self, X, feature_names=None) -> None:
         if sparse.issparse(X):
@@ -50,6 +40,17 @@ class LogNormal(GaussianDiag):
                 "likelihood='gaussian_diag', or 'negative_binomial' for counts."
             )
 
+    # -- units -------------------------------------------------------------------------
+
+    def linear_rows(self, X) -> np.ndarray:
+        return np.log(X.toarray() if sparse.issparse(X) else X)
+
+    def linear_units(self) -> Affine:
+        return super().input_affine()
+
+    def input_affine(self) -> None:  # type: ignore[override]
+        return None
+
     def fit_inputs(
         self,
         mean: np.ndarray,
@@ -58,62 +59,30 @@ class LogNormal(GaussianDiag):
         size: np.ndarray | None = None,
     ) -> None:
         assert X is not None
-        logs = np.log(X.toarray() if sparse.issparse(X) else X)
+        logs = self.linear_rows(X)
         super().fit_inputs(*column_moments(logs), logs, size)
 
     def encode_target(self, x: Tensor, out: Tensor | None = None) -> Tensor:
         return super().encode_target(torch.log(x, out=out), out)
 
-    def input_affine(self) -> None:  # type: ignore[override]
-        return None
+    def feature_log_dets(self) -> np.ndarray:
+        return super().feature_log_dets() - self.units.array("mean")
 
-    def no_code(self) -> np.ndarray:
-        return np.zeros(self.n_features)
+    def entry_log_dets(self, target: Tensor) -> Tensor:
+        _, scales = self._units(target)
+        return -target * scales
 
-    def without_code(self) -> Tensor:
-        self.start_from(self.empty_linear_model(0))
-        return torch.from_numpy(self.no_code())
+    def linear_log_likelihood(
+        self, model: LinearModel, X, conditions: np.ndarray | None = None
+    ) -> np.ndarray:
+        logs = self.linear_rows(X)
+        found = model.log_likelihood(logs, self.linear_units(), conditions)
+        return found - np.nansum(logs, axis=1)
+
+    def to_units_of_X(self, target: Tensor) -> Tensor:
+        return super().mean(target).exp_()
 
     # -- the density -------------------------------------------------------------------
-
-    def nll_of_code(
-        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
-    ) -> Tensor:
-        return super().nll(raw, target, mask)
-
-    def nll_constant(self, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What the density of a logarithm is divided by: its exponential."""
-        mean, scales = self._units(target)
-        logs = target * scales + mean
-        return (logs if mask is None else logs * mask).sum(dim=1)
-
-    def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        of_code = self.nll_of_code(raw, target, mask)
-        return of_code + self.nll_constant(target, mask)
-
-    def loss(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        return super().loss(raw, target, mask) + self._constant_loss(target, mask)
-
-    def loss_and_grad(
-        self, raw: Tensor, target: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        loss, gradient = super().loss_and_grad(raw, target, mask)
-        return loss + self._constant_loss(target, mask), gradient
-
-    def _constant_loss(self, target: Tensor, mask: Tensor | None) -> Tensor:
-        n_seen = target.numel() if mask is None else n_observed(mask)
-        return self.nll_constant(target, mask).sum() / n_seen
-
-    def expected_nll(self, decoder: Decoder, points: Tensor) -> ExpectedNLL:
-        of_logs = super().expected_nll(decoder, points)
-
-        def expected_nll(posterior, batch: Minibatch) -> Tensor:
-            if batch.mask is not None:  # by points, which have the constant
-                return of_logs(posterior, batch)
-            constant = self.nll_constant(batch.target)
-            return of_logs(posterior, batch) + constant
-
-        return expected_nll
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
         """``exp(m + v / 2)`` of logarithms of the mean m and the variance v."""
@@ -129,25 +98,15 @@ class LogNormal(GaussianDiag):
     ) -> Tensor:
         noise = torch.from_numpy(random_state.standard_normal(tuple(raw.shape)))
         raw.add_(noise.to(raw) * self.variance.sqrt().to(raw))
-        return GaussianDiag.mean(self, raw).exp_()
+        return self.to_units_of_X(raw)
 
-    def to_units_of_X(self, target: Tensor) -> Tensor:
-        return GaussianDiag.mean(self, target).exp_()
-
-    # Of logarithms there is no theory in units of X.
-
-    def theory(
-        self,
-        X,
-        n_units: int,
-        weight: float,
-        conditions: np.ndarray | None = None,
-    ) -> Theory:
-        return Likelihood.theory(self, X, n_units, weight, conditions)
+    # -- what is not in units of X -----------------------------------------------------
 
     def diverged_loss(
         self, mean: np.ndarray | None = None, variance: np.ndarray | None = None
     ) -> float:
+        if mean is None:
+            return super().diverged_loss()
         return float("inf")
 
     def noise_in_units_of_X(self) -> None:  # type: ignore[override]

@@ -113,6 +113,7 @@ class Mixed(Likelihood):
             found._weigh_alike(X)
         return found
 
+    @torch.no_grad()
     def _weigh_alike(self, X) -> None:
         """Weights at which columns pull alike where nothing is known of a row.
 
@@ -168,6 +169,13 @@ class Mixed(Likelihood):
         for part, columns in zip(self._likelihoods, self.columns, strict=True):
             found[columns] = part.feature_log_dets()
         return found
+
+    def entry_log_dets(self, target: Tensor) -> Tensor | None:
+        found = [(part.entry_log_dets(x), x) for part, x in self._with(target)]
+        if all(entries is None for entries, _ in found):
+            return None
+        parts = [torch.zeros_like(x) if e is None else e for e, x in found]
+        return torch.cat(parts, dim=1)
 
     # -- data --------------------------------------------------------------------------
 

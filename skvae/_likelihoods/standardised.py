@@ -124,12 +124,11 @@ class Standardised(Likelihood):
         """Factor analysis of rows of X, of as many as it should look at."""
         index = bounded_index(X, np.arange(X.shape[0]), n_units)
         given = None if conditions is None else conditions[index]
+        rows = self.linear_rows(X[index])
         generator = np.random.RandomState(0)
         if not sparse.issparse(X) and has_nan(X):
-            return covariance_with_gaps(
-                X[index], self, n_units, generator, given
-            ).factors
-        covariance = Covariance(X[index], conditions=given)
+            return covariance_with_gaps(rows, self, n_units, generator, given).factors
+        covariance = Covariance(rows, conditions=given)
         return self._factors(covariance, n_units, generator)
 
     def _factors(

@@ -27,7 +27,8 @@ class PCAInit:
     def __init__(
         self, rows: Rows, state: FittedState, settings: Settings, seeds: Seeds
     ) -> None:
-        self._X, self._given = rows.X, rows.covariates.conditions
+        self._X = state.likelihood.linear_rows(rows.X)
+        self._given = rows.covariates.conditions
         self._state, self._settings = state, settings
         self._seeds = seeds
         self._k = settings.network["latent_dim"]

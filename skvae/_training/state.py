@@ -163,7 +163,7 @@ class FittedState(nn.Module):
             raw = raw.expand(len(target), -1).clone()
             raw = self.network.decoder.sized(raw, batch.covariates)
             nats = -in_float64(likelihood.nll(raw, target, batch.mask))
-            return nats + (log_det + likelihood.log_det_beyond(batch.mask))
+            return nats + (log_det + likelihood.log_det_beyond(target, batch.mask))
 
         return measure
 

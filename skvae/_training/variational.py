@@ -94,7 +94,7 @@ class Variational:
         model = likelihood.linear_model(
             covariance, n_units, random_state, weight, self.beta
         )
-        units, n_features = likelihood.input_affine(), likelihood.n_features
+        units, n_features = likelihood.linear_units(), likelihood.n_features
         model.take_regression(covariance.regression, units, n_features)
         return model
 

@@ -138,9 +138,8 @@ def _linear_likelihood(estimator, rows) -> np.ndarray:
     if state.likelihood.no_code() is not None:
         return estimator._over_chunks(rows, state.without_code())
     if state.linear_model is not None:
-        units = state.likelihood.input_affine()
         given = rows.covariates.conditions
-        return state.linear_model.log_likelihood(rows.X, units, given)
+        return state.likelihood.linear_log_likelihood(state.linear_model, rows.X, given)
     if state.likelihood.has_own_scales or rows.covariates.conditions is not None:
         return np.full(rows.shape[0], np.nan)
     found = cross_fitted_likelihood(rows.X, estimator.module_.latent_dim)
