@@ -16,6 +16,7 @@ from ._utils.validation import (
     from_torch,
     name_of,
     refuse_columns,
+    refuse_repeated_names,
 )
 
 
@@ -83,6 +84,8 @@ class Tables(BaseEstimator):
             X = self._numbers(X, reset=reset, min_rows=min_rows, accept_sparse=False)
             dtype = X.dtype
         else:
+            if library_of(X):
+                refuse_repeated_names(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
         if reset:
             known = self._column_likelihoods()

@@ -15,7 +15,7 @@ import numpy as np
 import sklearn
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.impute import SimpleImputer
+from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -37,6 +37,8 @@ from ._utils.warn import warn_user
 from ._version import __version__
 from .ae import AETransformer
 from .exceptions import ModelFileError
+from .imputer import VAEImputer
+from .outlier import VAEOutlierDetector
 from .rae import RAETransformer
 from .sae import SAETransformer
 from .vae import VAETransformer
@@ -46,10 +48,14 @@ __all__ = ["load", "save"]
 # Of the layout of what is written; older ones that differ are refused.
 FORMAT = 1
 AUTOENCODERS = (VAETransformer, AETransformer, RAETransformer, SAETransformer)
+# What is made of one.
+OTHERS = (VAEImputer, VAEOutlierDetector)
 _CLASSES: dict[str, type[BaseEstimator]] = {
     kind.__name__: kind
     for kind in (
         *AUTOENCODERS,
+        *OTHERS,
+        MissingIndicator,
         Pipeline,
         NamedColumns,
         FunctionTransformer,
@@ -178,7 +184,7 @@ def _check_class(estimator: Any) -> None:
     ------
     TypeError
     """
-    if type(estimator) in AUTOENCODERS:
+    if type(estimator) in (*AUTOENCODERS, *OTHERS):
         return
     name = type(estimator).__name__
     if type(estimator) is not Pipeline:
@@ -187,7 +193,7 @@ def _check_class(estimator: Any) -> None:
         raise TypeError(
             f"{name} is no estimator of skvae, nor a pipeline of one; {hint}"
         )
-    if type(estimator.steps[-1][1]) not in AUTOENCODERS:
+    if type(estimator.steps[-1][1]) not in (*AUTOENCODERS, *OTHERS):
         raise TypeError(
             "this Pipeline does not end in an estimator of skvae; skops.io takes it"
         )

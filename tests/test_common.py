@@ -3,7 +3,14 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skvae import AETransformer, RAETransformer, SAETransformer, VAETransformer
+from skvae import (
+    AETransformer,
+    RAETransformer,
+    SAETransformer,
+    VAEImputer,
+    VAEOutlierDetector,
+    VAETransformer,
+)
 
 QUICK = {"max_epochs": 3, "hidden_dims": (8,), "latent_dim": 2}
 
@@ -19,6 +26,9 @@ FIRST = [
     AETransformer(max_epochs=10),
     RAETransformer(**QUICK, decoder_penalty="gradient"),
     SAETransformer(max_epochs=10),
+    VAETransformer(**QUICK, likelihood="mixed"),
+    VAEImputer(VAETransformer(**QUICK)),
+    VAEOutlierDetector(VAETransformer(**QUICK)),
 ]
 OTHERS = [
     VAETransformer(**QUICK, activation="silu"),
@@ -39,6 +49,9 @@ OTHERS = [
     VAETransformer(**QUICK, precision="bf16"),
     VAETransformer(**QUICK, kld_schedule="cyclical", free_bits=0.1),
     VAETransformer(**QUICK, n_importance_samples=3),
+    VAETransformer(**QUICK, missing_values="marginalize"),
+    VAEImputer(VAETransformer(**QUICK, likelihood="mixed"), add_indicator=True),
+    VAEOutlierDetector(VAETransformer(**QUICK), contamination=0.1, trim=0.1),
     AETransformer(**QUICK, linear_path=None),
     RAETransformer(max_epochs=10),
     RAETransformer(**QUICK, decoder_penalty="l2", early_stopping=False),

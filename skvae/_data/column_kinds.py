@@ -6,6 +6,8 @@ from .frames import BOOL, TEXT, WHOLE, Column
 
 # Different values that whole numbers may have and be levels, and rows for each.
 MOST_WHOLE_LEVELS, ROWS_OF_A_LEVEL = 200, 20.0
+# Nats a row that logarithms gain where the tail is no accident of the rows.
+LEAST_GAIN = 0.02
 # Levels that are few whatever the number of rows is.
 FEW_LEVELS = 10
 
@@ -38,7 +40,7 @@ def likelihood_of(column: Column) -> str:
             return "ordinal"
         if levels[0] == 0.0:
             return "negative_binomial"
-    return "log_normal" if _gain_of_logarithms(values) > 0.0 else "gaussian_diag"
+    return "log_normal" if _gain_of_logarithms(values) > LEAST_GAIN else "gaussian_diag"
 
 
 def _gain_of_logarithms(values: np.ndarray) -> float:

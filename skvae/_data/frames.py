@@ -14,9 +14,8 @@ import numpy as np
 from scipy import sparse
 
 from .._utils.containers import kinds_of
-from .._utils.names import repeated, some
 from .._utils.optional import optional_import
-from .._utils.validation import name_of
+from .._utils.validation import name_of, refuse_repeated_names
 
 #: Kinds of columns, as they are held: numbers measured or whole, truths, words.
 NUMBER, WHOLE, BOOL, TEXT = "number", "whole", "bool", "text"
@@ -83,12 +82,9 @@ def columns_of(X) -> list[Column]:
     library = library_of(X)
     if library == "":
         return _of_array(X)
-    names = list(map(str, X.columns))
-    twice = repeated(names)
-    if twice:
-        raise ValueError(f"Names of columns of X appear more than once: {some(twice)}.")
+    refuse_repeated_names(X)
     read = _of_pandas if library == "pandas" else _of_polars
-    return [read(X, j) for j in range(len(names))]
+    return [read(X, j) for j in range(len(X.columns))]
 
 
 def _of_array(X) -> list[Column]:
@@ -263,7 +259,7 @@ def rounded(column: Column) -> np.ndarray:
     values = np.rint(values)
     try:
         limits = np.iinfo(column.dtype.lower().removesuffix("[pyarrow]"))
-    except TypeError:
+    except (TypeError, ValueError):  # truths
         return values
     # The largest int64 is no float64: the next one below it is.
     most = np.nextafter(float(limits.max), 0.0) if limits.bits == 64 else limits.max

@@ -159,7 +159,8 @@ class Likelihood(nn.Module, ABC):
 
     def set_observed(self, shares: np.ndarray) -> None:
         """Take the shares (D,) of training rows that every column was observed in."""
-        self._observed = np.asarray(shares, dtype=np.float64)
+        if (shares < 1.0).any():
+            self._observed = np.asarray(shares, dtype=np.float64)
         self._inverse_width.fill_(1.0 / self.width)
 
     def feature_log_dets(self) -> np.ndarray:

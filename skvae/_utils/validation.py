@@ -52,9 +52,7 @@ def refuse_columns(X) -> None:
     names, dtypes = getattr(X, "columns", None), getattr(X, "dtypes", None)
     if names is None or dtypes is None:
         return
-    twice = repeated(map(str, names))
-    if twice:
-        raise ValueError(f"Names of columns of X appear more than once: {some(twice)}.")
+    refuse_repeated_names(X)
     for name, dtype in zip(names, dtypes, strict=True):
         kind = str(dtype).lower()
         if kind.startswith(_TIMES):
@@ -67,6 +65,19 @@ def refuse_columns(X) -> None:
                 f"Column {name!r} of X holds text ({dtype}): encode it first, with an "
                 "OneHotEncoder or an OrdinalEncoder, or leave it out."
             )
+
+
+def refuse_repeated_names(X) -> None:
+    """Refuse a data frame two of whose columns have the same name.
+
+    Raises
+    ------
+    ValueError
+        Names it.
+    """
+    twice = repeated(map(str, X.columns))
+    if twice:
+        raise ValueError(f"Names of columns of X appear more than once: {some(twice)}.")
 
 
 _TIMES = ("date", "time", "duration", "period")
