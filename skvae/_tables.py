@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from ._data.frames import index_of, library_of
-from ._data.mixed_table import decode_table, encode_table, fit_table
+from ._data.mixed_table import decode_table, described, encode_table, fit_table
 from ._utils.validation import (
     canonical,
     float_dtypes,
@@ -95,6 +95,8 @@ class Tables(BaseEstimator):
                 self.max_categories,  # type: ignore[attr-defined]
                 known,
             )
+            if self.verbose:  # type: ignore[attr-defined]
+                print("columns:", described(self._table))
         assert self._table is not None
         table = encode_table(X, self._table)
         self._check_numbers(table, min_rows, gaps=self._takes_gaps(reset=reset))

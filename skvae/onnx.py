@@ -172,6 +172,12 @@ def _check(estimator: Any, part: str) -> None:
         raise ValueError(
             f"likelihood={estimator._likelihood_.name!r} has no operators."
         )
+    gaps = estimator._fitted.state.gaps
+    if gaps is not None and gaps.n_told:
+        raise ValueError(
+            "This model was fitted to rows with gaps, which take linear systems to be "
+            "filled: ONNX has no operator for them. Fit it to rows that were imputed."
+        )
 
 
 class _Inputs:

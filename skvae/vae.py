@@ -13,7 +13,8 @@ from ._evaluation.advice import collapse_advice
 from ._evaluation.verdicts import Training, is_collapsed, judge_collapse
 from ._imputing import Imputing
 from ._likelihoods.base import Likelihood
-from ._likelihoods.mixed import BALANCES, PARTS, Mixed
+from ._likelihoods.mixed import BALANCES, Mixed
+from ._likelihoods.parts import PARTS
 from ._likelihoods.registry import AUTO, LIKELIHOODS, likelihood_named
 from ._objectives.schedules import make_schedule
 from ._training.parameters import documented

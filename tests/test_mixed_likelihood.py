@@ -14,7 +14,8 @@ from _kinds import (
 from skvae._data.dataset import Minibatch
 from skvae._evaluation.bounds import cubature
 from skvae._likelihoods.gaussian_diag import GaussianDiag
-from skvae._likelihoods.mixed import PARTS, Mixed
+from skvae._likelihoods.mixed import Mixed
+from skvae._likelihoods.parts import PARTS
 from skvae._nn.autoencoder import VAE
 from skvae._nn.posterior import Posterior
 

@@ -333,19 +333,22 @@ def listed(fitted: dict[str, Any]) -> list[tuple[str, str, list]]:
     return [(*key, names) for key, names in groups.items()]
 
 
-def names_of(fitted: dict[str, Any]) -> list[str] | None:
-    """Names of the columns, None where they have numbers."""
-    names = [column["name"] for column in fitted["columns"]]
-    return names if all(isinstance(name, str) for name in names) else None
+def described(fitted: dict[str, Any]) -> str:
+    """The same in a line."""
+    groups = []
+    for name, likelihood, columns in listed(fitted):
+        own = likelihood if name == likelihood else f"{name} ({likelihood})"
+        groups.append(f"{own} {some(columns)}")
+    return "; ".join(groups)
 
 
 __all__ = [
     "decode_table",
+    "described",
     "encode_table",
     "fill_table",
     "fit_table",
     "index_of",
     "listed",
-    "names_of",
     "parts_of",
 ]

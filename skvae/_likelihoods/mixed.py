@@ -18,35 +18,21 @@ from .._data.dataset import Minibatch
 from .._data.moments import column_moments
 from .._nn.autoencoder import Decoder
 from .._nn.posterior import Posterior
-from .._utils.device import in_float64
 from .._utils.host import HostState
 from .base import Likelihood, in_turns, n_observed
-from .bernoulli import Bernoulli
-from .categorical import Categorical
-from .gaussian_diag import GaussianDiag
-from .log_normal import LogNormal
-from .negative_binomial import NegativeBinomial
-from .ordinal import Ordinal
-from .poisson import Poisson
+from .parts import (
+    PARTS,
+    by_column,
+    make_part,
+    metric_of,
+    no_code_of,
+    outputs_of,
+    pull_of,
+    response_of,
+    total_of_parts,
+)
 from .standardised import Standardised
-from .student_t import StudentT
-from .zinb import ZeroInflatedNegativeBinomial
 
-#: What columns can have: the likelihoods whose loss is in nats, column by column.
-PARTS: dict[str, type[Likelihood]] = {
-    kind.name: kind
-    for kind in (
-        GaussianDiag,
-        StudentT,
-        LogNormal,
-        Bernoulli,
-        Categorical,
-        Ordinal,
-        Poisson,
-        NegativeBinomial,
-        ZeroInflatedNegativeBinomial,
-    )
-}
 #: What the loss of training weighs alike.
 BALANCES = ("nats", "columns")
 
@@ -78,7 +64,7 @@ class Mixed(Likelihood):
             parts = [{"likelihood": "gaussian_diag", "columns": every}]
         self.columns = [list(part["columns"]) for part in parts]
         self.weights = [float(part.get("weight", 1.0)) for part in parts]
-        self.parts = nn.ModuleList(_made(part) for part in parts)
+        self.parts = nn.ModuleList(make_part(part) for part in parts)
         order = torch.tensor([j for of in self.columns for j in of])
         self.units = HostState()
         self.units.hold("spread", np.ones(n_features))
@@ -107,7 +93,7 @@ class Mixed(Likelihood):
                 given = {k: v for k, v in params.items() if k != "n_features"}
             made.append({"likelihood": kind.name, "columns": columns, **given})
         if balance == "columns":
-            made = [one for part in made for one in _by_column(part)]
+            made = [one for part in made for one in by_column(part)]
         found = cls(X.shape[1], made)
         if balance == "columns":
             found._weigh_alike(X)
@@ -122,7 +108,7 @@ class Mixed(Likelihood):
         otherwise be learnt last (Javaloy and Valera, 2020).
         """
         self.fit_inputs(*column_moments(X), X)
-        pull = np.array([_pull(part) for part in self._likelihoods])
+        pull = np.array([pull_of(part) for part in self._likelihoods])
         weights = 1.0 / np.maximum(pull, 1e-3)
         sizes = np.array([len(of) for of in self.columns])
         weights *= sizes.sum() / (weights @ sizes)
@@ -226,7 +212,7 @@ class Mixed(Likelihood):
         return None
 
     def no_code(self) -> np.ndarray:
-        return np.concatenate([_no_code(part) for part in self._likelihoods])
+        return np.concatenate([no_code_of(part) for part in self._likelihoods])
 
     def without_code(self) -> Tensor:
         found = []
@@ -264,19 +250,21 @@ class Mixed(Likelihood):
         return zip(self._likelihoods, self._split(raw), targets, masks, strict=True)
 
     def nll(self, raw: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        return _total(part.nll(*of) for part, *of in self._each(raw, target, mask))
+        return total_of_parts(
+            part.nll(*of) for part, *of in self._each(raw, target, mask)
+        )
 
     def nll_of_code(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
         parts = self._each(raw, target, mask)
-        return _total(part.nll_of_code(*of) for part, *of in parts)
+        return total_of_parts(part.nll_of_code(*of) for part, *of in parts)
 
     def nll_in_training(
         self, raw: Tensor, target: Tensor, mask: Tensor | None = None
     ) -> Tensor:
         parts = self._each(raw, target, mask)
-        return _total(part.nll_in_training(*of) for part, *of in parts)
+        return total_of_parts(part.nll_in_training(*of) for part, *of in parts)
 
     def nll_constant(
         self, target: Tensor, mask: Tensor | None = None
@@ -311,7 +299,7 @@ class Mixed(Likelihood):
         spread = self.units.array("spread")
         parts = zip(self._likelihoods, self._split(raw), self.columns, strict=True)
         return self._in_order(
-            [_response(part, of, spread[columns]) for part, of, columns in parts]
+            [response_of(part, of, spread[columns]) for part, of, columns in parts]
         )
 
     def response_variance(self, variance: np.ndarray) -> float:
@@ -446,7 +434,7 @@ class Mixed(Likelihood):
             start = at.stop
             seen = None if of is None else of[0]
             rows = Minibatch(x, x, seen, batch.covariates)
-            part.calibrate(_outputs(decoder, at), posterior, rows, points)
+            part.calibrate(outputs_of(decoder, at), posterior, rows, points)
 
     def output_metric(self, raw: Tensor) -> Tensor:
         """Of every part its own; of numbers, in standard deviations of the column."""
@@ -454,68 +442,8 @@ class Mixed(Likelihood):
             [
                 torch.ones_like(of)
                 if isinstance(part, Standardised)
-                else _metric(part, of)
+                else metric_of(part, of)
                 for part, of in zip(self._likelihoods, self._split(raw), strict=True)
             ],
             dim=1,
         )
-
-
-def _made(part: dict[str, Any]) -> Likelihood:
-    others = ("likelihood", "columns", "weight")
-    params = {k: v for k, v in part.items() if k not in others}
-    return PARTS[part["likelihood"]](len(part["columns"]), **params)
-
-
-def _by_column(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A group as groups of one column, where their pulls may differ."""
-    if issubclass(PARTS[part["likelihood"]], Standardised):
-        yield part
-        return
-    own = {k: v for k, v in part.items() if k not in ("likelihood", "columns")}
-    for i, j in enumerate(part["columns"]):
-        params = {name: [values[i]] for name, values in own.items()}
-        yield {"likelihood": part["likelihood"], "columns": [j], **params}
-
-
-def _no_code(part: Likelihood) -> np.ndarray:
-    bias = None if part.has_linear_model else part.no_code()
-    return np.zeros(part.n_outputs) if bias is None else bias
-
-
-def _metric(part: Likelihood, raw: Tensor) -> Tensor:
-    metric = part.output_metric(raw)
-    assert metric is not None
-    return metric
-
-
-def _pull(part: Likelihood) -> float:
-    """Root mean square gradient of a column's nats, at the model with no code."""
-    if isinstance(part, Standardised):
-        return 1.0
-    raw = torch.from_numpy(_no_code(part))[None]
-    return float(_metric(part, raw).sum().sqrt())
-
-
-def _response(part: Likelihood, raw: Tensor, spread: np.ndarray) -> Tensor:
-    """One number a column that codes move, in standard deviations of the column."""
-    if isinstance(part, Standardised):
-        return raw
-    if isinstance(part, Categorical):
-        p = part.log_p(raw).exp()[:, part.most_frequent]
-        usual = part.frequencies.to(raw)[part.most_frequent]
-        return p / (usual * (1.0 - usual)).clamp(min=1e-12).sqrt()
-    return part.mean(raw.clone()) / torch.from_numpy(spread).to(raw)
-
-
-def _outputs(decoder: Decoder, at: slice) -> Any:
-    """A decoder of some outputs alone."""
-
-    def decode(z: Tensor, covariates: Covariates = NONE) -> Tensor:
-        return decoder(z, covariates)[:, at]
-
-    return decode
-
-
-def _total(parts: Iterator[Tensor]) -> Tensor:
-    return torch.stack([in_float64(p) for p in parts]).sum(dim=0)

@@ -113,9 +113,11 @@ def _read(args) -> Table:
 
 
 def _scales(args) -> bool:
-    """Whether columns are standardised: not those of a discrete likelihood."""
-    if args.likelihood is not None and LIKELIHOODS[args.likelihood].is_discrete:
-        return False
+    """Whether columns are standardised: not those that have to be what they are."""
+    if args.likelihood is not None:
+        kind = LIKELIHOODS[args.likelihood]
+        if kind.is_discrete or kind.is_nonnegative:
+            return False
     return not args.no_scale
 
 

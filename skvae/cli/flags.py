@@ -230,7 +230,8 @@ def _add_training_options(command) -> None:
     )
     command.add_argument(
         "--likelihood",
-        choices=tuple(LIKELIHOODS),
+        # Tables of the command line are of numbers.
+        choices=tuple(name for name in LIKELIHOODS if name != "mixed"),
         help="noise of a VAETransformer; counts, bits and categories are taken as they "
         "are, not standardised; default: the estimator's",
     )
