@@ -127,7 +127,7 @@ def of_copies(
     )
     return {
         "copies": float(np.mean(copies)),
-        "closeness": float(np.median(own) / np.median(other)),
+        "closeness": float(np.median(own) / max(np.median(other), 1e-12)),
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.compose import make_column_selector
@@ -16,7 +17,12 @@ import skvae
 from skvae import VAETransformer
 from skvae._data.column_kinds import likelihood_of
 from skvae._data.frames import columns_of
-from skvae.inspection import diagnose
+from skvae.inspection import (
+    LoadingsDisplay,
+    ReconstructionDisplay,
+    UnitActivityDisplay,
+    diagnose,
+)
 
 # Few epochs of small networks: there may be nothing to code yet.
 pytestmark = pytest.mark.filterwarnings(
@@ -365,3 +371,22 @@ def test_types_may_change_where_values_do_not(frame, fitted):
         city=whole["city"].astype("category"),
     )
     np.testing.assert_array_equal(fitted.transform(other), fitted.transform(whole))
+
+
+def test_the_choice_is_printed_and_shown(frame, capsys):
+    vae = VAETransformer(likelihood="mixed", verbose=1, **QUICK).fit(frame)
+    printed = capsys.readouterr().out
+    assert (
+        "columns: gaussian_diag height; log_normal income; bernoulli owner" in printed
+    )
+    assert "column_likelihoods_" in vae._repr_html_() or sklearn.__version__ < "1.9"
+
+
+def test_pictures(frame, fitted):
+    pytest.importorskip("matplotlib").use("Agg")
+    display = LoadingsDisplay.from_estimator(fitted)
+    assert display.loading_name == "loading (standard deviations per unit of code)"
+    assert list(display.feature_names) == list(frame.columns)
+    UnitActivityDisplay.from_estimator(fitted, frame)
+    with pytest.raises(ValueError, match="picture is of numbers, and the table has wo"):
+        ReconstructionDisplay.from_estimator(fitted, frame)

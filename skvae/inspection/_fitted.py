@@ -28,9 +28,21 @@ def some_rows(X, rows: np.ndarray):
 
 
 def dense(X) -> np.ndarray:
-    """As an array of floats."""
+    """As an array of floats.
+
+    Raises
+    ------
+    ValueError
+        If there are words in it.
+    """
     X = X.toarray() if sparse.issparse(X) else from_torch(X)
-    return np.asarray(X, dtype=float)
+    try:
+        return np.asarray(X, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "This picture is of numbers, and the table has words: put "
+            "vae.reconstruct(X) beside X, or look at the loadings."
+        ) from error
 
 
 def in_original_units(estimator, rows: np.ndarray) -> np.ndarray:
@@ -92,4 +104,12 @@ def checked_units(units, n_units: int) -> np.ndarray:
 
 def unit_of_codes(estimator) -> str:
     """The unit of what ``transform`` gives."""
-    return "units of the prior" if getattr(estimator, "whiten", False) else "units of X"
+    if getattr(estimator, "whiten", False):
+        return "units of the prior"
+    return unit_of_rows(estimator)
+
+
+def unit_of_rows(estimator) -> str:
+    """The unit of what units explain of rows."""
+    is_table = getattr(estimator, "_table", None) is not None
+    return "standard deviations" if is_table else "units of X"

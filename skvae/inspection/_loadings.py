@@ -14,7 +14,7 @@ from ._drawing import (
     symmetric_limit,
     write_cells,
 )
-from ._fitted import checked_names, checked_units, feature_names_of
+from ._fitted import checked_names, checked_units, feature_names_of, unit_of_rows
 
 
 class LoadingsDisplay:
@@ -153,7 +153,7 @@ class LoadingsDisplay:
             units=units,
             explained_variance_ratio=None if ratio is None else ratio[units],
             max_features=max_features,
-            loading_name=f"loading (units of X per {code})",
+            loading_name=f"loading ({unit_of_rows(final)} per {code})",
         )
         return display.plot(ax, cmap=cmap)
 
