@@ -91,8 +91,8 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     False
     """
 
-    estimator_: VAETransformer
-    indicator_: MissingIndicator | None
+    estimator_: Any
+    indicator_: Any
     n_features_in_: int
     feature_names_in_: np.ndarray
 
@@ -108,7 +108,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator: VAETransformer | None = None,
+        estimator: Any = None,
         *,
         missing_values: Any = np.nan,
         sample_posterior: bool = False,

@@ -82,7 +82,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     True
     """
 
-    estimator_: VAETransformer
+    estimator_: Any
     offset_: float
     n_features_in_: int
     feature_names_in_: np.ndarray
@@ -96,7 +96,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator: VAETransformer | None = None,
+        estimator: Any = None,
         *,
         contamination: float | str = "auto",
         trim: float = 0.0,
@@ -227,12 +227,16 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
             estimator = clone(self.estimator)
         if self.random_state is not None and estimator.random_state is None:
             estimator.set_params(random_state=self.random_state)
+        # Coarse units, or none, are what this asks for.
+        estimator._warns_of_collapse = False
         self.estimator_ = estimator.fit(X)
         scores = _scores(self.estimator_, X)
         if self.trim > 0.0:
             n_kept = max(2, len(scores) - int(self.trim * len(scores)))
             kept = np.sort(np.argsort(-scores, kind="stable")[:n_kept])
-            self.estimator_ = clone(estimator).fit(_safe_indexing(_indexable(X), kept))
+            estimator = clone(estimator)
+            estimator._warns_of_collapse = False
+            self.estimator_ = estimator.fit(_safe_indexing(_indexable(X), kept))
             scores = _scores(self.estimator_, X)
         self._usual_nats = self.estimator_._nats_per_feature(X).mean(axis=0)
         self.offset_ = self._threshold(scores)

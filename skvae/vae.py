@@ -359,6 +359,7 @@ class VAETransformer(Imputing):
         self.verbose = verbose
 
     _strategy_type = Variational
+    _warns_of_collapse = True
 
     def _likelihood_type(self) -> type[Likelihood]:
         if self.likelihood != "auto":
@@ -472,7 +473,7 @@ class VAETransformer(Imputing):
         super()._advise(rows)
         state = self._fitted.state
         free = float(self.free_bits) * self.latent_dim
-        if state.codes is None or state.record.diverged:
+        if state.codes is None or state.record.diverged or not self._warns_of_collapse:
             return
         # Theory takes a decomposition: ask it where the codes look odd, of some rows.
         if not is_collapsed(*state.codes, free, 0):

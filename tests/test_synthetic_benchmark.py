@@ -32,7 +32,7 @@ def test_copies_are_found(synthetic, census):
     own, other = (synthetic.of_copies(train, test, rows) for rows in (train, test))
     assert own == {"copies": 1.0, "closeness": 0.0}
     assert other["copies"] == 0.0
-    assert other["closeness"] == np.inf
+    assert other["closeness"] > 1e9
     half = pd.concat([train[:200], test[:200]])
     assert synthetic.of_copies(train, test, half)["copies"] == 0.5
 
@@ -41,10 +41,8 @@ def test_income_is_learnt_from_rows_that_know_it(synthetic, census):
     train, test = census[:400], census[400:]
     real = synthetic.of_income(train, test)
     assert real["auc"] > 0.8
-    shuffled = train.assign(
-        income=train["income"].sample(frac=1.0, random_state=0).values
-    )
-    assert synthetic.of_income(shuffled, test)["auc"] < 0.65
+    other = train["income"].sample(frac=1.0, random_state=0).to_numpy()
+    assert synthetic.of_income(train.assign(income=other), test)["auc"] < 0.65
     one = train.assign(income="<=50K")
     assert np.isnan(synthetic.of_income(one, test)["auc"])
 
