@@ -57,6 +57,13 @@ ValueError
     every row of the other; if a factor is constant or of times, or a parameter is out
     of its range. The message names the factor.
 """,
+        "chance": """
+Notes
+-----
+Mutual informations of few rows are too large, those of codes that know nothing, too: by
+about (bins - 1)(values - 1) / (2 n_samples) nats (Miller, 1955). Have many times more
+rows than ``n_bins`` times the values of a factor.
+""",
         "few": """
 With a handful of rows a value, codes that know nothing are above chance, too: the same
 few rows come up in the points that are fitted and in those that are scored.
@@ -108,6 +115,8 @@ def mutual_information_gap(codes: Table, factors: Table, *, n_bins: int = 20) ->
     ------
     %(raises)s
 
+    %(chance)s
+
     References
     ----------
     .. [1] Chen, Li, Grosse and Duvenaud (2018). Isolating Sources of Disentanglement in
@@ -139,6 +148,10 @@ def modularity(codes: Table, factors: Table, *, n_bins: int = 20) -> float:
     Raises
     ------
     %(raises)s
+
+    %(chance)s
+    A code that knows nothing thus seems to know the factor of most values and no other,
+    and has a modularity near 1 rather than 0: leave inactive units out.
 
     References
     ----------

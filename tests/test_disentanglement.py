@@ -16,7 +16,9 @@ from skvae import VAETransformer
 from skvae._evaluation.disentanglement import (
     completeness_of,
     disentanglement_of,
+    in_bins,
     modularity_of,
+    mutual_informations,
     pairs_that_share,
 )
 from skvae.metrics import (
@@ -171,6 +173,16 @@ def test_gap_by_hand():
     codes = np.stack([factor, half], axis=1) * 1.0
     expected = (math.log(2) - known) / math.log(2)
     assert mutual_information_gap(codes, factor) == pytest.approx(expected)
+
+
+def test_mutual_informations_of_few_rows_are_too_large(rng):
+    """What the notes say: by (bins - 1)(values - 1) / 2n, which has no gap."""
+    factors = np.stack([rng.randint(2, size=2000), rng.randint(11, size=2000)], axis=1)
+    codes = rng.uniform(size=(2000, 60))
+    found = mutual_informations(in_bins(codes, 20), factors).mean(axis=0)
+    np.testing.assert_allclose(found, 19 * np.array([1, 10]) / 4000, rtol=0.1)
+    assert mutual_information_gap(codes, factors) < 0.01
+    assert modularity(codes, factors) > 0.9
 
 
 def test_total_correlation_of_gaussians():
