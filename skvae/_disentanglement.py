@@ -1,10 +1,14 @@
 """Measures of whether codes have found known factors, as ``skvae.metrics`` has them."""
 
-from typing import Any
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from ._data.frames import TEXT, Column, columns_of, library_of
 from ._evaluation.disentanglement import (
     DCI,
     beta_vae_accuracy,
@@ -16,14 +20,19 @@ from ._evaluation.disentanglement import (
     gaussian_total_correlation,
     importances_and_scores,
     in_bins,
+    is_measured,
     modularity_of,
     mutual_informations,
     predictability,
+    with_repeated_values,
 )
 from ._utils.docs import filled
 from ._utils.names import some
 from ._utils.seeds import private_generator
 from ._utils.typing import RandomState, Table
+from ._utils.validation import from_torch
+
+_T = TypeVar("_T")
 
 _documented = filled(
     {
@@ -44,12 +53,47 @@ random_state : int, RandomState instance or None, default=None
 """,
         "raises": """
 ValueError
-    If an array is empty or not finite, their lengths differ, or a factor is constant.
+    If an array is empty, has missing or infinite values, or no row of its own for
+    every row of the other; if a factor is constant or of times, or a parameter is out
+    of its range. The message names the factor.
+""",
+        "chance": """
+Notes
+-----
+Mutual informations of few rows are too large, those of codes that know nothing, too: by
+about (bins - 1)(values - 1) / (2 n_samples) nats (Miller, 1955). Have many times more
+rows than ``n_bins`` times the values of a factor.
+""",
+        "few": """
+With a handful of rows a value, codes that know nothing are above chance, too: the same
+few rows come up in the points that are fitted and in those that are scored.
+""",
+        "shared": """
+Notes
+-----
+Rows whose value of a factor no other row has are left out where that factor is looked
+at, for nothing can be told from one row. Of every factor at least two values must be
+shared.
 """,
     }
 )
 
+_ANY = {"codes": "no_validation", "factors": "no_validation"}
+_BINS = {"n_bins": [Interval(Integral, 2, None, closed="left")]}
+_RANDOM = {"random_state": ["random_state"]}
+_ESTIMATOR = {"estimator": [HasMethods(["fit", "score", "get_params"]), None]}
+_POINTS = {"n_points": [Interval(Integral, 2, None, closed="left")]}
+# What the measures need to fit to two rows, and to score two others.
+LEAST_PREDICTED = 4
 
+
+def _validated(*parts: dict[str, Any], **more: Any) -> Callable[[_T], _T]:
+    """Parameters are checked as scikit-learn does; arrays are by the functions."""
+    known = {name: kind for part in (_ANY, *parts, more) for name, kind in part.items()}
+    return validate_params(known, prefer_skip_nested_validation=True)
+
+
+@_validated(_BINS)
 @_documented
 def mutual_information_gap(codes: Table, factors: Table, *, n_bins: int = 20) -> float:
     """By how much the best code of every factor is ahead of the second best.
@@ -71,16 +115,19 @@ def mutual_information_gap(codes: Table, factors: Table, *, n_bins: int = 20) ->
     ------
     %(raises)s
 
+    %(chance)s
+
     References
     ----------
     .. [1] Chen, Li, Grosse and Duvenaud (2018). Isolating Sources of Disentanglement in
        VAEs. NeurIPS.
     """
-    Z, columns = _checked(codes, factors)
-    labels = classes_of_columns(columns, n_bins)
+    Z, known = _checked(codes, factors)
+    labels = _labels(known, n_bins)
     return gap_of(mutual_informations(in_bins(Z, n_bins), labels), labels)
 
 
+@_validated(_BINS)
 @_documented
 def modularity(codes: Table, factors: Table, *, n_bins: int = 20) -> float:
     """How far every code knows of one factor and of no other.
@@ -102,16 +149,21 @@ def modularity(codes: Table, factors: Table, *, n_bins: int = 20) -> float:
     ------
     %(raises)s
 
+    %(chance)s
+    A code that knows nothing thus seems to know the factor of most values and no other,
+    and has a modularity near 1 rather than 0: leave inactive units out.
+
     References
     ----------
     .. [1] Ridgeway and Mozer (2018). Learning Deep Disentangled Embeddings with the
        F-Statistic Loss. NeurIPS.
     """
-    Z, columns = _checked(codes, factors)
-    labels = classes_of_columns(columns, n_bins)
+    Z, known = _checked(codes, factors)
+    labels = _labels(known, n_bins)
     return modularity_of(mutual_informations(in_bins(Z, n_bins), labels))
 
 
+@_validated(_ESTIMATOR, _RANDOM, test_size=[Interval(Real, 0, 1, closed="neither")])
 @_documented
 def dci(
     codes: Table,
@@ -149,19 +201,25 @@ def dci(
     ------
     %(raises)s
 
+    %(shared)s
+
     References
     ----------
     .. [1] Eastwood and Williams (2018). A Framework for the Quantitative Evaluation of
        Disentangled Representations. ICLR.
     """
-    Z, columns = _checked(codes, factors)
+    Z, known = _checked(codes, factors)
+    _check_predicted(Z, known)
     generator = private_generator(random_state)
-    found, scores = importances_and_scores(Z, columns, estimator, test_size, generator)
+    found, scores = importances_and_scores(
+        Z, list(known.values()), estimator, test_size, generator
+    )
     return DCI(
         disentanglement_of(found), completeness_of(found), float(scores.mean()), found
     )
 
 
+@_validated(_ESTIMATOR, _RANDOM)
 @_documented
 def sap_score(
     codes: Table,
@@ -194,18 +252,30 @@ def sap_score(
     ------
     %(raises)s
 
+    %(shared)s
+
     References
     ----------
     .. [1] Kumar, Sattigeri and Balakrishnan (2018). Variational Inference of
        Disentangled Latent Concepts from Unlabeled Observations. ICLR.
     """
-    Z, columns = _checked(codes, factors)
-    found = predictability(Z, columns, estimator, private_generator(random_state))
+    Z, known = _checked(codes, factors)
+    _check_predicted(Z, known)
+    found = predictability(
+        Z, list(known.values()), estimator, private_generator(random_state)
+    )
     ordered = np.sort(found, axis=0)
     second = ordered[-2] if len(ordered) > 1 else 0.0
     return float((ordered[-1] - second).mean())
 
 
+@_validated(
+    _BINS,
+    _ESTIMATOR,
+    _POINTS,
+    _RANDOM,
+    n_pairs=[Interval(Integral, 1, None, closed="left")],
+)
 @_documented
 def beta_vae_score(
     codes: Table,
@@ -244,19 +314,24 @@ def beta_vae_score(
     ------
     %(raises)s
 
+    %(shared)s
+    %(few)s
+
     References
     ----------
     .. [1] Higgins et al. (2017). beta-VAE: Learning Basic Visual Concepts with a
        Constrained Variational Framework. ICLR.
     """
-    Z, columns = _checked(codes, factors, least=2)
-    labels, generator = (
-        classes_of_columns(columns, n_bins),
-        private_generator(random_state),
-    )
+    Z, known = _checked(codes, factors)
+    labels = _labels(known, n_bins)
+    _check_told_apart(known, labels)
+    generator = private_generator(random_state)
     return beta_vae_accuracy(Z, labels, n_points, n_pairs, estimator, generator)
 
 
+@_validated(
+    _BINS, _POINTS, _RANDOM, n_rows=[Interval(Integral, 2, None, closed="left")]
+)
 @_documented
 def factor_vae_score(
     codes: Table,
@@ -292,15 +367,17 @@ def factor_vae_score(
     ------
     %(raises)s
 
+    %(shared)s
+    %(few)s
+
     References
     ----------
     .. [1] Kim and Mnih (2018). Disentangling by Factorising. ICML.
     """
-    Z, columns = _checked(codes, factors, least=2)
-    labels, generator = (
-        classes_of_columns(columns, n_bins),
-        private_generator(random_state),
-    )
+    Z, known = _checked(codes, factors)
+    labels = _labels(known, n_bins)
+    _check_told_apart(known, labels)
+    generator = private_generator(random_state)
     return factor_vae_accuracy(Z, labels, n_points, n_rows, generator)
 
 
@@ -332,56 +409,99 @@ def total_correlation(codes: Table) -> float:
     .. [1] Watanabe (1960). Information Theoretical Analysis of Multivariate
        Correlation. IBM Journal of Research and Development 4.
     """
-    Z = check_array(codes, dtype=np.float64, ensure_min_samples=2, input_name="codes")
+    Z = _checked_codes(codes)
     return gaussian_total_correlation(Z)
 
 
-def classes_of_columns(columns: list[np.ndarray], n_bins: int) -> np.ndarray:
+_Factors = dict[Any, np.ndarray]
+
+
+def _labels(factors: _Factors, n_bins: int) -> np.ndarray:
     """Values of factors by numbers, (n, n_factors)."""
-    parts = [classes_of(column[:, None], n_bins) for column in columns]
+    parts = [classes_of(values[:, None], n_bins) for values in factors.values()]
     return np.concatenate(parts, axis=1)
 
 
-def _checked(
-    codes: Table, factors: Table, least: int = 1
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Codes as floats, and factors column by column, each of a type of its own."""
-    Z = check_array(codes, dtype=np.float64, ensure_min_samples=2, input_name="codes")
-    columns, names = _columns(factors)
-    if len(columns) < least:
-        raise ValueError(
-            f"factors has {len(columns)} column; this measure tells {least} or more "
-            "from each other."
-        )
-    constant = []
-    for name, column in zip(names, columns, strict=True):
-        check_consistent_length(Z, column)
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            raise ValueError(f"Factor {name} has values that are missing or infinite.")
-        if len(np.unique(column)) < 2:
-            constant.append(name)
+def _checked_codes(codes: Table) -> np.ndarray:
+    return check_array(
+        from_torch(codes), dtype=np.float64, ensure_min_samples=2, input_name="codes"
+    )
+
+
+def _checked(codes: Table, factors: Table) -> tuple[np.ndarray, _Factors]:
+    """Codes as floats, and factors by name: numbers as floats, all others as str."""
+    Z = _checked_codes(codes)
+    found = {column.name: _values(column) for column in _columns(factors)}
+    if not found:
+        raise ValueError("factors has no column.")
+    for values in found.values():
+        check_consistent_length(Z, values)
+    constant = [name for name, values in found.items() if len(np.unique(values)) < 2]
     if constant:
         raise ValueError(
             f"Factor {some(constant)} is the same in all rows: leave it out."
         )
-    return Z, columns
+    return Z, found
 
 
-def _columns(factors: Table) -> tuple[list[np.ndarray], list[str]]:
-    if hasattr(factors, "columns") and hasattr(factors, "__getitem__"):
-        names = list(map(str, factors.columns))
-        columns = [np.asarray(factors[name]) for name in factors.columns]
-    else:
-        table = np.asarray(factors)
-        table = table[:, None] if table.ndim == 1 else table
-        if table.ndim != 2 or table.shape[1] == 0:
+def _columns(factors: Table) -> list[Column]:
+    factors = from_torch(factors)
+    if hasattr(factors, "to_frame"):  # a column of pandas or polars
+        factors = factors.to_frame()
+    if library_of(factors) == "":
+        shape = np.shape(factors)
+        if len(shape) not in (1, 2) or 0 in shape:
             raise ValueError(
-                f"factors has the shape {table.shape}; it must be (n_samples,) or "
+                f"factors has the shape {shape}; it must be (n_samples,) or "
                 "(n_samples, n_factors)."
             )
-        columns, names = list(table.T), list(map(str, range(table.shape[1])))
-    found = [column_or_1d(column) for column in columns]
-    return [c.astype(str) if c.dtype.kind in "OUS" else c for c in found], names
+        if len(shape) == 1:
+            # Of lists every value keeps its own type: numbers stay numbers.
+            kind = factors.dtype if isinstance(factors, np.ndarray) else object
+            factors = np.asarray(factors, dtype=kind)[:, None]
+    return columns_of(factors)
+
+
+def _values(column: Column) -> np.ndarray:
+    if column.kind == TEXT:
+        missing = [value is None for value in column.values]
+    else:
+        missing = ~np.isfinite(column.values)
+    if np.any(missing):
+        raise ValueError(
+            f"Factor {column.name} has values that are missing or infinite."
+        )
+    return column.values.astype(str) if column.kind == TEXT else column.values
+
+
+def _check_predicted(Z: np.ndarray, factors: _Factors) -> None:
+    """For measures that fit an estimator to some rows and score it on others."""
+    if len(Z) < LEAST_PREDICTED:
+        raise ValueError(
+            f"codes has {len(Z)} rows; this measure fits to some and scores others, "
+            f"and needs {LEAST_PREDICTED} or more."
+        )
+    classes = {name: of for name, of in factors.items() if not is_measured(of)}
+    if classes:
+        _check_shared(list(classes), _labels(classes, len(Z)))
+
+
+def _check_told_apart(factors: _Factors, labels: np.ndarray) -> None:
+    """For measures that tell which factor rows share."""
+    if len(factors) < 2:
+        raise ValueError(
+            "factors has 1 column; this measure tells 2 or more from each other."
+        )
+    _check_shared(list(factors), labels)
+
+
+def _check_shared(names: list, labels: np.ndarray) -> None:
+    for name, of in zip(names, labels.T, strict=True):
+        if len(np.unique(of[with_repeated_values(of)])) < 2:
+            raise ValueError(
+                f"Factor {name} has fewer than two values that two rows share: nothing "
+                "can be told from it. Give it fewer values, or leave it out."
+            )
 
 
 __all__ = [

@@ -33,8 +33,14 @@ from sklearn.base import clone, is_classifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mutual_info_score
-from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.model_selection import (
+    KFold,
+    StratifiedKFold,
+    cross_val_score,
+    train_test_split,
+)
 from sklearn.svm import LinearSVC
+from sklearn.utils.random import sample_without_replacement
 
 # Codes whose variance is a smaller share of the largest are constant.
 _DEAD = 1e-12
@@ -132,6 +138,17 @@ def completeness_of(importances: np.ndarray) -> float:
     return float(each.mean())
 
 
+def standardised(codes: np.ndarray) -> np.ndarray:
+    """Every code with mean 0 and variance 1, constant ones 0."""
+    spread = codes.std(axis=0)
+    return (codes - codes.mean(axis=0)) / np.where(spread > 0.0, spread, 1.0)
+
+
+def with_repeated_values(labels: np.ndarray) -> np.ndarray:
+    """Whether a value is that of another row, too, (n,)."""
+    return np.bincount(labels)[labels] > 1
+
+
 def importances_and_scores(
     codes: np.ndarray,
     factors: Sequence[np.ndarray],
@@ -139,17 +156,15 @@ def importances_and_scores(
     test_size: float,
     random_state: np.random.RandomState,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of every code for every factor (k, F), and how factors are predicted, (F,)."""
+    """Of every code for every factor (k, F), and how factors are predicted, (F,).
+
+    Codes are standardised: sizes of coefficients then compare.
+    """
     importances, scores = [], []
     for factor in factors:
-        measured = is_measured(factor)
-        model = _model_for(estimator, measured)
-        if "random_state" in model.get_params():
-            model.set_params(random_state=random_state.randint(2**31 - 1))
-        target = factor.astype(float) if measured else np.unique(factor, False, True)[1]
-        train, test, own, other = train_test_split(
-            codes, target, test_size=test_size, random_state=random_state
-        )
+        Z, target = _to_predict(standardised(codes), factor)
+        model = seeded(_model_for(estimator, is_measured(factor)), random_state)
+        train, test, own, other = _split(Z, target, test_size, random_state)
         model.fit(train, own)
         found = np.abs(_importances(model))
         total = found.sum()
@@ -158,9 +173,54 @@ def importances_and_scores(
     return np.stack(importances, axis=1), np.array(scores)
 
 
+def _to_predict(codes: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Codes, and measured values, or the numbers of values that rows share."""
+    if is_measured(factor):
+        return codes, factor
+    labels = np.unique(factor, return_inverse=True)[1]
+    kept = with_repeated_values(labels)
+    return codes[kept], np.unique(labels[kept], return_inverse=True)[1]
+
+
+def _split(
+    codes: np.ndarray,
+    target: np.ndarray,
+    test_size: float,
+    random_state: np.random.RandomState,
+) -> list[np.ndarray]:
+    """Codes to fit to and to score, and their targets; classes in like shares."""
+    n_test = int(np.ceil(test_size * len(target)))
+    least = min(n_test, len(target) - n_test)
+    if least < 2:
+        raise ValueError(
+            f"test_size={test_size} of {len(target)} rows leaves {least} on one side; "
+            "2 are needed to fit to, and 2 to score."
+        )
+    classes = target.dtype.kind == "i" and target.max() < least
+    return train_test_split(
+        codes,
+        target,
+        test_size=n_test,
+        stratify=target if classes else None,
+        random_state=random_state,
+    )
+
+
+def seeded(estimator: Any, random_state: np.random.RandomState) -> Any:
+    """A clone whose seeds, those of steps in it too, are drawn from a generator."""
+    model = clone(estimator)
+    names = sorted(model.get_params())
+    seeds = {
+        name: random_state.randint(2**31 - 1)
+        for name in names
+        if name == "random_state" or name.endswith("__random_state")
+    }
+    return model.set_params(**seeds)
+
+
 def _model_for(estimator: Any, measured: bool) -> Any:
     if estimator is not None:
-        return clone(estimator)
+        return estimator
     kind = RandomForestRegressor if measured else RandomForestClassifier
     # Every split looks at all codes: one that knows nothing is then not taken.
     return kind(n_estimators=50, min_samples_leaf=5, max_features=1.0)
@@ -192,18 +252,19 @@ def predictability(
     found = np.zeros((codes.shape[1], len(factors)))
     for j, factor in enumerate(factors):
         measured = is_measured(factor)
-        target = factor.astype(float) if measured else np.unique(factor, False, True)[1]
-        for i, code in enumerate(codes.T):
+        Z, target = _to_predict(standardised(codes), factor)
+        folds = (KFold if measured else StratifiedKFold)(
+            2, shuffle=True, random_state=random_state.randint(2**31 - 1)
+        )
+        for i, code in enumerate(Z.T):
             if np.ptp(code) == 0.0:
                 continue
             if measured and estimator is None:
                 found[i, j] = np.corrcoef(code, target)[0, 1] ** 2
                 continue
-            model = clone(estimator) if estimator is not None else LinearSVC(C=0.01)
-            if "random_state" in model.get_params():
-                model.set_params(random_state=random_state.randint(2**31 - 1))
-            column = ((code - code.mean()) / code.std())[:, None]
-            score = cross_val_score(model, column, target, cv=2).mean()
+            model = LinearSVC(C=0.01) if estimator is None else estimator
+            model = seeded(model, random_state)
+            score = cross_val_score(model, code[:, None], target, cv=folds).mean()
             least = 0.0
             if is_classifier(model):
                 least = np.bincount(target).max() / len(target)
@@ -214,13 +275,21 @@ def predictability(
 def pairs_that_share(
     labels: np.ndarray, n_pairs: int, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of rows (n_pairs,) and of others that have the same label."""
+    """Numbers of rows (n_pairs,) and of other rows that have the same label.
+
+    No row is paired with itself: a difference of 0 in all codes would tell factors of
+    many values from others, whatever the codes know.
+    """
     order = np.argsort(labels, kind="stable")
     counts = np.bincount(labels)
     starts = np.cumsum(counts) - counts
-    first = random_state.randint(len(labels), size=n_pairs)
+    places = np.empty(len(labels), dtype=int)
+    places[order] = np.arange(len(labels)) - starts[labels[order]]
+    shared = np.flatnonzero(with_repeated_values(labels))
+    first = shared[random_state.randint(len(shared), size=n_pairs)]
     own = labels[first]
-    place = (random_state.uniform(size=n_pairs) * counts[own]).astype(int)
+    place = (random_state.uniform(size=n_pairs) * (counts[own] - 1)).astype(int)
+    place += place >= places[first]
     return first, order[starts[own] + place]
 
 
@@ -238,7 +307,8 @@ def beta_vae_accuracy(
     for i, j in enumerate(which):
         one, other = pairs_that_share(labels[:, j], n_pairs, random_state)
         points[i] = np.abs(codes[one] - codes[other]).mean(axis=0)
-    model = LogisticRegression(max_iter=2000) if estimator is None else clone(estimator)
+    model = LogisticRegression(max_iter=2000) if estimator is None else estimator
+    model = seeded(model, random_state)
     scale = points[:n_points].std(axis=0)
     points = points / np.where(scale > 0.0, scale, 1.0)
     model.fit(points[:n_points], which[:n_points])
@@ -260,12 +330,15 @@ def factor_vae_accuracy(
     scaled = codes[:, alive] / np.sqrt(variance[alive])
     orders = [np.argsort(column, kind="stable") for column in labels.T]
     counts = [np.bincount(column) for column in labels.T]
+    shared = [np.flatnonzero(with_repeated_values(column)) for column in labels.T]
     votes = np.zeros((2, len(alive), labels.shape[1]), dtype=int)
     for i in range(2 * n_points):
         j = random_state.randint(labels.shape[1])
-        own = labels[random_state.randint(len(labels)), j]
-        start = counts[j][:own].sum()
-        place = start + random_state.randint(counts[j][own], size=n_rows)
+        own = labels[shared[j][random_state.randint(len(shared[j]))], j]
+        start, count = counts[j][:own].sum(), counts[j][own]
+        place = start + sample_without_replacement(
+            count, min(n_rows, count), random_state=random_state
+        )
         least = int(scaled[orders[j][place]].var(axis=0).argmin())
         votes[i // n_points, least, j] += 1
     chosen = votes[0].argmax(axis=1)
@@ -277,8 +350,12 @@ def gaussian_total_correlation(codes: np.ndarray) -> float:
 
     Infinite where a code is a linear function of others.
     """
-    alive = codes[:, codes.var(axis=0) > _DEAD * max(codes.var(axis=0).max(), 1e-300)]
+    variance = codes.var(axis=0)
+    alive = codes[:, variance > _DEAD * max(variance.max(), 1e-300)]
     if alive.shape[1] < 2:
         return 0.0
-    sign, log_det = np.linalg.slogdet(np.corrcoef(alive.T))
-    return float(-0.5 * log_det) if sign > 0.0 else float("inf")
+    values = np.linalg.eigvalsh(np.corrcoef(alive.T))
+    # What is left of an eigenvalue of 0 after rounding.
+    if values[0] <= len(values) * np.finfo(float).eps * values[-1]:
+        return float("inf")
+    return max(0.0, float(-0.5 * np.log(values).sum()))
