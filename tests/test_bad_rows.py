@@ -101,6 +101,10 @@ def assert_all_is_finite(fitted, X):
 @pytest.mark.parametrize("kind", [np.array, sparse.csr_array])
 def test_small_and_empty_tables_give_finite_numbers(name, change, kind):
     X = rows_for(name, 40)
+    if name == "log_normal" and change.startswith("zero"):
+        with pytest.raises(ValueError, match="has 0, and likelihood='log_normal' is"):
+            model(name).fit(kind(np.where(np.arange(9) == 2, 0.0, X)))
+        return
     if change == "one column":
         X = X[:, :1]
     elif change == "two rows":
@@ -115,7 +119,8 @@ def test_small_and_empty_tables_give_finite_numbers(name, change, kind):
         X[:] = X[0]
     fitted = model(name).fit(kind(X))
     assert_all_is_finite(fitted, kind(X))
-    assert_all_is_finite(fitted, kind(0.0 * X))
+    if name != "log_normal":
+        assert_all_is_finite(fitted, kind(0.0 * X))
     assert_all_is_finite(fitted, kind(X[:1]))
 
 

@@ -74,7 +74,27 @@ def path(tmp_path):
     return tmp_path / "model.onnx"
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Which have no operators.
+WITHOUT = ("log_normal", "ordinal")
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_what_has_no_operators_is_refused(name, tmp_path):
+    X = rows_for(name)
+    vae = VAETransformer(2, likelihood=name, max_epochs=2, random_state=0).fit(X)
+    with pytest.raises(ValueError, match=f"likelihood={name!r} has no operators"):
+        skvae.onnx.export(vae, tmp_path / "model.onnx")
+
+
+def test_gaps_are_refused(tmp_path):
+    X = np.where(np.random.RandomState(0).rand(60, 4) < 0.2, np.nan, 1.0)
+    X = X * np.random.RandomState(1).randn(60, 4)
+    vae = VAETransformer(2, missing_values="marginalize", max_epochs=2, random_state=0)
+    with pytest.raises(ValueError, match="fitted to rows with gaps"):
+        skvae.onnx.export(vae.fit(X), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*WITHOUT}))
 def test_every_likelihood(name, path):
     X = rows_for(name, n=150)
     model = VAETransformer(**QUICK, likelihood=name).fit(X)

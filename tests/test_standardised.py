@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 import torch
-from _kinds import CONTINUOUS, make
+from _kinds import make
 from scipy import stats
 
 from skvae._data.moments import column_moments
 from skvae._likelihoods.standardised import NOISE_FLOOR
+
+# log_normal is of logarithms, which has a file of its own.
+OF_ROWS = ("gaussian_diag", "student_t")
 
 
 def fitted(X, name="gaussian_diag"):
@@ -19,7 +22,7 @@ def X(rng):
     return np.array([1.0, -5.0, 0.0]) + rng.randn(400, 3) * [1e-3, 1.0, 1e4]
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_units_go_there_and_back(X, name):
     likelihood = fitted(X, name)
     rows = torch.from_numpy(X)
@@ -34,7 +37,7 @@ def test_units_go_there_and_back(X, name):
     np.testing.assert_allclose((X - mean) / scale, target)
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_a_density_of_X_is_one_of_targets_over_the_volume(X, name):
     likelihood = fitted(X, name)
     target = likelihood.encode_target(torch.from_numpy(X))
@@ -46,7 +49,7 @@ def test_a_density_of_X_is_one_of_targets_over_the_volume(X, name):
     np.testing.assert_allclose(found, density.logpdf(X).sum(axis=1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("name", OF_ROWS)
 def test_errors_and_lengths_are_in_units_of_X(X, name):
     likelihood = fitted(X, name)
     rows = torch.from_numpy(X)
