@@ -120,8 +120,11 @@ def covered(X: np.ndarray, with_gaps: np.ndarray, seed: int) -> dict[str, float]
     """Share of what was taken out that intervals of 90 % of draws hold."""
     missing = np.isnan(with_gaps)
     imputer = VAEImputer(random_state=seed).fit(with_gaps)
-    draws = imputer.estimator_.impute(with_gaps, N_DRAWS, random_state=seed)
-    found = {"VAEImputer": draws}
+    draws = [
+        imputer.set_params(sample_posterior=True, random_state=i).transform(with_gaps)
+        for i in range(N_DRAWS)
+    ]
+    found = {"VAEImputer": np.stack(draws)}
     ridge = IterativeImputer(sample_posterior=True, random_state=seed).fit(with_gaps)
     found["BayesianRidge"] = np.stack(
         [ridge.transform(with_gaps) for _ in range(N_DRAWS)]

@@ -8,6 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._data.dataset import Minibatch
 from ._data.mixed_table import fill_table
+from ._data.moments import column_moments
+from ._data.rows import Rows
 from ._evaluation.imputation import Imputer
 from ._generative import Generative
 from ._inference import documented_rows
@@ -17,6 +19,10 @@ from ._streams import spools_rows
 from ._utils.seeds import entropy_of, private_generator
 from ._utils.typing import RandomState, Table
 from ._utils.validation import checked_n_samples
+
+# Of what was observed of held-out rows, so much is hidden at a time, until there are
+# enough entries.
+HIDDEN, ENOUGH_HIDDEN, MOST_HIDINGS = 0.2, 1000, 10
 
 
 class Imputing(Generative):
@@ -72,11 +78,20 @@ class Imputing(Generative):
         .. [1] Mattei and Frellsen (2019). MIWAE: Deep Generative Modelling and
            Imputation of Incomplete Data Sets. ICML.
         """
+        given = {"conditions": conditions, "size_factor": size_factor}
+        return self._impute(X, n_draws, n_samples, random_state, given)
+
+    def _impute(
+        self, X, n_draws, n_samples, random_state, given, share: float = 1.0
+    ) -> Any:
+        """The same, with a share of the network beside the linear model's."""
         check_is_fitted(self)
         n_samples = checked_n_samples(n_samples)
         n_drawn = None if n_draws is None else checked_n_samples(n_draws)
-        rows = self._rows(X, conditions, size_factor)
-        found = self._imputed(rows, n_drawn, n_samples, private_generator(random_state))
+        rows = self._rows(X, **given)
+        found = self._imputed(
+            rows, n_drawn, n_samples, private_generator(random_state), share
+        )
         generator = private_generator(random_state)
         if self._table is not None:
             drawn = None if n_drawn is None else generator
@@ -88,8 +103,43 @@ class Imputing(Generative):
         arrays = all(isinstance(table, np.ndarray) for table in tables)
         return np.stack(tables) if arrays else tables
 
+    @public
+    @spools_rows
+    def _share_of_network(self, X, n_samples: int, conditions=None) -> float:
+        """Share of the network at which entries of held-out rows are filled best.
+
+        Entries that were observed are hidden and filled, by the network and by the
+        linear model that training began at; the share is that of least squares, in
+        standard deviations of the columns (stacking: Wolpert, 1992). 1 where there are
+        no rows, or there is no model, to tell.
+        """
+        state = self._fitted.state
+        if state.linear_model is None or state.split is None or not self.best_epoch_:
+            return 1.0
+        held = self._rows(X, conditions)[np.sort(state.split.held_out)]
+        generator = np.random.RandomState(0)
+        scale = np.sqrt(column_moments(held.X)[1])
+        ahead, off, n_hidden = [], [], 0
+        for _ in range(MOST_HIDINGS if len(held) else 0):
+            hidden = ~np.isnan(held.X) & (generator.uniform(size=held.shape) < HIDDEN)
+            hidden &= scale > 0.0
+            rows = Rows(np.where(hidden, np.nan, held.X), held.covariates)
+            ours, linear = (
+                self._imputed(rows, None, n_samples, np.random.RandomState(0), share)[0]
+                for share in (1.0, 0.0)
+            )
+            ahead.append(((ours - linear) / np.where(scale > 0.0, scale, 1.0))[hidden])
+            off.append(((held.X - linear) / np.where(scale > 0.0, scale, 1.0))[hidden])
+            n_hidden += int(hidden.sum())
+            if n_hidden >= ENOUGH_HIDDEN:
+                break
+        if not n_hidden:
+            return 1.0
+        d, e = np.concatenate(ahead), np.concatenate(off)
+        return float(np.clip((d @ e) / max(d @ d, 1e-12), 0.0, 1.0))
+
     def _imputed(
-        self, rows, n_draws: int | None, n_samples: int, generator
+        self, rows, n_draws: int | None, n_samples: int, generator, share: float = 1.0
     ) -> np.ndarray:
         """Rows with their gaps filled, (n_draws or 1, n_rows, n_features)."""
         found = np.repeat(np.array(rows.X)[None], n_draws or 1, axis=0)
@@ -104,8 +154,9 @@ class Imputing(Generative):
             self._likelihood_,
             n_samples,
             entropy_of(generator),
-            state.background,
-            state.record.background_weight,
+            state.linear_model,
+            0.0 if state.background is None else state.record.background_weight,
+            share,
         )
 
         def filled(batch: Minibatch):

@@ -57,6 +57,10 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     ----------
     estimator_ : VAETransformer
         The fitted one.
+    network_share_ : float
+        Share of the network in what is filled in, from 0 to 1. The rest is that of the
+        linear model that training began at: stacked by what both made of entries of
+        held-out rows that were hidden from them [2]_.
     indicator_ : MissingIndicator or None
         Of the training rows, with ``add_indicator``.
     n_features_in_ : int
@@ -78,6 +82,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     ----------
     .. [1] Mattei and Frellsen (2019). MIWAE: Deep Generative Modelling and Imputation
        of Incomplete Data Sets. ICML.
+    .. [2] Wolpert (1992). Stacked Generalization. Neural Networks 5.
 
     Examples
     --------
@@ -92,6 +97,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
     """
 
     estimator_: Any
+    network_share_: float
     indicator_: Any
     n_features_in_: int
     feature_names_in_: np.ndarray
@@ -157,7 +163,11 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         estimator = self._unfitted(X)
         if self.random_state is not None and estimator.random_state is None:
             estimator.set_params(random_state=self.random_state)
-        self.estimator_ = estimator.fit(self._columns(X), conditions=conditions)
+        own = self._columns(X)
+        self.estimator_ = estimator.fit(own, conditions=conditions)
+        self.network_share_ = self.estimator_._share_of_network(
+            own, self.n_samples, conditions
+        )
         self.indicator_ = None
         if self.add_indicator:
             self.indicator_ = MissingIndicator(error_on_new=False)
@@ -183,12 +193,13 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "estimator_")
         X = self._checked(X, reset=False)
         seed = self.random_state
-        found = self.estimator_.impute(
+        found = self.estimator_._impute(
             self._columns(X),
             1 if self.sample_posterior else None,
-            n_samples=self.n_samples,
-            random_state=0 if seed is None else seed,
-            conditions=conditions,
+            self.n_samples,
+            0 if seed is None else seed,
+            {"conditions": conditions},
+            self.network_share_,
         )
         if self.sample_posterior:
             found = found[0]

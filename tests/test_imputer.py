@@ -156,3 +156,31 @@ def test_bad_tables_are_refused(X):
         VAEImputer(VAE).fit(np.where(np.isnan(X), np.inf, X))
     with pytest.raises(ValueError, match="'estimator' parameter"):
         VAEImputer("mean").fit(X)
+
+
+def test_the_network_and_the_linear_model_are_stacked():
+    """A line through two columns is the linear model's; a parabola is not."""
+    rng = np.random.RandomState(0)
+    z = rng.randn(600, 1)
+    line = z @ np.ones((1, 4)) + 0.3 * rng.randn(600, 4)
+    bent = np.column_stack([z, z**2, z + z**2, -(z**2)]) + 0.2 * rng.randn(600, 4)
+    shares = []
+    for whole in (line, bent):
+        hidden = rng.uniform(size=whole.shape) < 0.15
+        X = np.where(hidden, np.nan, whole)
+        imputer = VAEImputer(VAETransformer(2, max_epochs=60), random_state=0).fit(X)
+        shares.append(imputer.network_share_)
+        model = imputer.estimator_
+
+        def off(found, hidden=hidden, whole=whole):
+            return np.sqrt(np.mean((found - whole)[hidden] ** 2))
+
+        network, linear = (
+            off(model._impute(X, None, 50, 0, {}, share)) for share in (1.0, 0.0)
+        )
+        assert off(imputer.transform(X)) < min(network, linear) + 0.02
+    # Of the line, the linear model itself may be what was kept: all is its own then.
+    assert 0.0 <= shares[0] <= 1.0
+    assert shares[1] > 0.9
+    words = pd.DataFrame({"w": ["a", "b", None] * 30, "x": rng.randn(90)})
+    assert VAEImputer(random_state=0).fit(words).network_share_ == 1.0

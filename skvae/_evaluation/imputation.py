@@ -51,10 +51,13 @@ class Imputer:
         Draws of the code of every row.
     entropy : int
         Seed of the draws.
-    background : LinearModel or None
-        A second component of the density, which explains odd rows.
+    linear : LinearModel or None
+        That training began at.
     background_weight : float
-        Its prior probability.
+        Its prior probability as a second component of the density, which explains odd
+        rows; 0 where it is none.
+    share : float
+        Of the network in what is filled in; the rest is the linear model's.
     """
 
     def __init__(
@@ -63,11 +66,12 @@ class Imputer:
         likelihood: Likelihood,
         n_samples: int,
         entropy: int,
-        background: LinearModel | None,
+        linear: LinearModel | None,
         background_weight: float,
+        share: float = 1.0,
     ) -> None:
         self._network, self._likelihood = network, likelihood
-        self._background, self._prior = background, background_weight
+        self._linear, self._prior, self._share = linear, background_weight, share
         self._noise = RowNoise(entropy, n_samples, network.latent_dim)
         self._random_state = np.random.RandomState(entropy % 2**32)
 
@@ -84,10 +88,11 @@ class Imputer:
             total = part if total is None else total + part
         assert total is not None
         rows = likelihood.point(total.to(batch.target.dtype))
-        if self._background is None:
+        if self._is_alone:
             return rows
         odd = self._odd(batch, found)[:, None].to(rows.dtype)
-        linear = self._background.expected_rows(batch)
+        assert self._linear is not None
+        linear = self._linear.expected_rows(batch)
         return torch.lerp(rows, likelihood.to_units_of_X(linear.to(rows.dtype)), odd)
 
     @torch.no_grad()
@@ -106,12 +111,13 @@ class Imputer:
             rows.append(
                 self._likelihood.sample(raw, self._random_state, batch.covariates)
             )
-        if self._background is None:
+        if self._is_alone:
             return rows
+        assert self._linear is not None
         odd = self._odd(batch, found).cpu().numpy()
         for i, own in enumerate(rows):
             taken = self._random_state.uniform(size=n) < odd
-            linear = self._background.drawn_rows(batch, self._random_state)
+            linear = self._linear.drawn_rows(batch, self._random_state)
             others = self._likelihood.to_units_of_X(linear.to(own.dtype))
             where = torch.from_numpy(taken).to(device)[:, None]
             rows[i] = torch.where(where, others, own)
@@ -136,11 +142,21 @@ class Imputer:
         evidence = total - math.log(len(log_weights)) - constant
         return WeightedCodes(torch.cat(codes), log_weights - total, evidence)
 
+    @property
+    def _is_alone(self) -> bool:
+        """Whether all is the network's."""
+        return self._linear is None or (self._prior == 0.0 and self._share == 1.0)
+
     def _odd(self, batch: Minibatch, found: WeightedCodes) -> Tensor:
-        """Posterior probability of the background, (n,), float64."""
-        assert self._background is not None
-        rows = self._background.residual(batch)
-        nll, kl = self._background.expected_nll_and_kl(rows, batch.mask)
+        """What the linear model has in a row, (n,), float64.
+
+        Its posterior probability, and its share in what is not odd.
+        """
+        assert self._linear is not None
+        if self._prior == 0.0:
+            return torch.full_like(found.evidence, 1.0 - self._share)
+        rows = self._linear.residual(batch)
+        nll, kl = self._linear.expected_nll_and_kl(rows, batch.mask)
         odds = found.evidence + math.log1p(-self._prior)
         odds = odds - math.log(self._prior) + nll + kl.sum(dim=1)
-        return torch.sigmoid(-odds)
+        return 1.0 - self._share * torch.sigmoid(odds)
