@@ -258,7 +258,7 @@ class VAETransformer(Imputing):
     likelihood_: str
     noise_variance_: float | np.ndarray
     code_scale_: np.ndarray
-    column_likelihoods_: list[tuple[str, str, list]]
+    column_likelihoods_: list[tuple[str, str, list[Any]]]
 
     _parameter_constraints: dict = {
         **Imputing._parameter_constraints,
