@@ -7,6 +7,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from ._data.dataset import Minibatch
+from ._data.frames import in_precision
 from ._data.mixed_table import fill_table
 from ._data.moments import column_moments
 from ._data.rows import Rows
@@ -96,6 +97,7 @@ class Imputing(Generative):
         if self._table is not None:
             drawn = None if n_drawn is None else generator
             tables = [fill_table(X, part, self._table, drawn) for part in found]
+            tables = [in_precision(table, rows.dtype) for table in tables]
         else:
             tables = [np.where(np.isnan(rows.X), part, rows.X) for part in found]
         if n_drawn is None:

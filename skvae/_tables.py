@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from ._data.frames import index_of, library_of
+from ._data.frames import in_precision, index_of, library_of
 from ._data.mixed_table import decode_table, described, encode_table, fit_table
 from ._utils.validation import (
     canonical,
@@ -154,8 +154,7 @@ class Tables(BaseEstimator):
         if self._table is None:
             return X
         found = decode_table(X, self._table, index_of(like), random_state)
-        numbers = isinstance(found, np.ndarray) and found.dtype != object
-        return found.astype(X.dtype) if numbers else found
+        return in_precision(found, X.dtype)
 
 
 def _holds_objects(X: Any) -> bool:

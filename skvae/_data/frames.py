@@ -69,6 +69,12 @@ def index_of(X) -> Any:
     return X.index if library_of(X) == "pandas" else None
 
 
+def in_precision(table: Any, dtype: np.dtype) -> Any:
+    """An array of numbers in a precision; any other table as it is."""
+    is_array = isinstance(table, np.ndarray) and table.dtype != object
+    return table.astype(dtype) if is_array else table
+
+
 def columns_of(X) -> list[Column]:
     """The columns of a frame, an array or a list of rows.
 

@@ -38,6 +38,8 @@ MOST_LEVELS = 1000
 FAR = 1e4
 # How many times as far as a weight a threshold's logarithm goes in a step.
 PACE = 5.0
+# Logarithms of steps and spreads beyond which they are not followed.
+MOST_LOG = 30.0
 # The least step between thresholds.
 LEAST_STEP = 1e-9
 
@@ -239,11 +241,11 @@ class Ordinal(Likelihood):
     def thresholds(self) -> Tensor:
         """Of all columns, side by side, ascending in each, (n_thresholds,), float64."""
         steps = torch.zeros(len(self._owner), dtype=torch.float64, device=self._device)
-        widths = (PACE * in_float64(self.log_steps)).exp().clamp(min=LEAST_STEP)
+        widths = _bounded_exp(self.log_steps).clamp(min=LEAST_STEP)
         above = steps.masked_scatter(self._is_step, widths).cumsum(0)
         above = above - above[self._firsts][self._rank_of_owner()]
         at = self.first[self._owner] + above
-        return at * (PACE * in_float64(self.log_spread)).exp()[self._owner]
+        return at * _bounded_exp(self.log_spread)[self._owner]
 
     @property
     def _device(self) -> torch.device:
@@ -347,6 +349,11 @@ class Ordinal(Likelihood):
         weighted = (upto - below) * (1.0 - upto - below).square()
         found = raw.new_zeros(raw.shape)
         return found.index_add_(1, self._level_owner, weighted)
+
+
+def _bounded_exp(logs: Tensor) -> Tensor:
+    """``exp(PACE * logs)`` in float64, as far as training may take it that goes off."""
+    return (PACE * in_float64(logs)).clamp(-MOST_LOG, MOST_LOG).exp()
 
 
 def _places(sizes: np.ndarray) -> np.ndarray:
