@@ -10,7 +10,14 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._data.frames import library_of
+from ._data.frames import (
+    NUMBER,
+    Column,
+    columns_of,
+    frame_of,
+    index_of,
+    library_of,
+)
 from ._utils.typing import RandomState, Table
 from ._utils.validation import from_torch
 from .vae import VAETransformer
@@ -199,7 +206,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         """
         return np.where(self.decision_function(X) < 0.0, -1, 1)
 
-    def reasons(self, X: Table) -> np.ndarray:
+    def reasons(self, X: Table) -> Any:
         """How much every column adds to what makes a row odd.
 
         The nats that a column costs given the code of the row, less what it costs the
@@ -214,12 +221,20 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        nats : ndarray of shape (n_samples, n_features)
-            In the order of the columns of X; 0 where X has a gap. ``np.argsort(-nats)``
-            has the columns by how odd they are.
+        nats : ndarray or frame of shape (n_samples, n_features)
+            In the order of the columns of X, and of a frame with their names: for a row
+            of it, ``nats.iloc[i].nlargest(3)`` are the columns that are oddest. Where X
+            has a gap, what such columns cost on average, negative.
         """
         check_is_fitted(self, "estimator_")
-        return self.estimator_._nats_per_feature(X) - self._usual_nats
+        nats = self.estimator_._nats_per_feature(X) - self._usual_nats
+        if not library_of(X):
+            return nats
+        columns = [
+            Column(column.name, "float64", NUMBER, own)
+            for column, own in zip(columns_of(X), nats.T, strict=True)
+        ]
+        return frame_of(library_of(X), columns, index_of(X))
 
     def _fit(self, X: Table) -> np.ndarray:
         """Fit the model; the scores of the training rows."""

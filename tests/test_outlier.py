@@ -122,10 +122,11 @@ def test_tables_of_words_and_gaps(rows):
         side=np.where(X[:8, 0] > 0.0, "right", "left"), a=3.0 * X[:8, 0]
     )
     nats = detector.reasons(frame)
-    assert (nats[::7, 1] + detector._usual_nats[1] == 0.0).all()
-    assert (
-        detector.reasons(wrong)[:, 3].mean() > detector.reasons(frame[:8])[:, 3].mean()
-    )
+    assert list(nats.columns) == list(frame.columns)
+    assert list(nats.index) == list(frame.index)
+    gaps = nats["b"][::7] + detector._usual_nats[1]
+    assert (gaps == 0.0).all()
+    assert detector.reasons(wrong)["side"].mean() > nats["side"][:8].mean()
 
 
 def test_it_pipes_searches_and_is_kept(rows, fitted, tmp_path):

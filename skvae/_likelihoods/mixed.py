@@ -65,7 +65,7 @@ class Mixed(Likelihood):
         self.columns = [list(part["columns"]) for part in parts]
         self.weights = [float(part.get("weight", 1.0)) for part in parts]
         self.parts = nn.ModuleList(make_part(part) for part in parts)
-        order = torch.tensor([j for of in self.columns for j in of])
+        order = torch.tensor([j for of in self.columns for j in of], device="cpu")
         self.units = HostState()
         self.units.hold("spread", np.ones(n_features))
         self.register_buffer("order", order, persistent=False)

@@ -102,7 +102,8 @@ class Ordinal(Likelihood):
         zeros = torch.zeros(n_features, dtype=PRECISION, device="cpu")
         n_steps = int(np.maximum(sizes - 2, 0).sum())
         self.first = nn.Parameter(zeros.clone())
-        self.log_steps = nn.Parameter(torch.zeros(n_steps, dtype=PRECISION))
+        steps = torch.zeros(n_steps, dtype=PRECISION, device="cpu")
+        self.log_steps = nn.Parameter(steps)
         self.log_spread = nn.Parameter(zeros.clone())
         self._begin()
 

@@ -236,7 +236,7 @@ class _Sums(NamedTuple):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mean, loadings and noise that maximise the expected likelihood."""
         k = len(self.codes)
-        ridge = 1e-9 * torch.eye(k + 1, dtype=self.outer.dtype)
+        ridge = 1e-9 * torch.eye(k + 1, dtype=self.outer.dtype, device="cpu")
         weights = torch.linalg.solve(self.outer + ridge, self.crossed[:, :, None])
         weights = weights[:, :, 0]
         left = self.squares - (weights * self.crossed).sum(dim=1)

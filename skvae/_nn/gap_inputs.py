@@ -87,8 +87,7 @@ class GapInputs(HostState):
         if not self.n_told:
             return inputs
         *_, told, mean, scale = self._parts(inputs)
-        gaps = torch.zeros(len(inputs), len(told), dtype=torch.float64)
-        gaps = gaps.to(inputs.device)
+        gaps = inputs.new_zeros((len(inputs), len(told)), dtype=torch.float64)
         if mask is not None:
             gaps += ~mask.index_select(1, told)
         return torch.cat([inputs, ((gaps - mean) / scale).to(inputs)], dim=1)
