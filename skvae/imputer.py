@@ -65,7 +65,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         Of the training rows, with ``add_indicator``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has some that are all strings.
 
     See Also

@@ -63,7 +63,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         Nats: ``decision_function = score_samples - offset_``.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns, where X has some that are all strings.
 
     See Also
