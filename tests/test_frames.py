@@ -105,7 +105,11 @@ def test_arrays_of_objects(X):
 
 
 def test_arrays_of_numbers():
-    for X in (np.eye(3, dtype=bool), np.eye(3, dtype=int), sparse.eye_array(3)):
+    for X in (
+        np.eye(3, dtype=bool),
+        np.eye(3, dtype=int),
+        sparse.csr_matrix(np.eye(3)),
+    ):
         np.testing.assert_array_equal(frame_of("", columns_of(X)), np.eye(3))
     assert columns_of(np.eye(2, dtype=bool))[0].kind == "bool"
     assert library_of(np.eye(2)) == ""

@@ -200,7 +200,7 @@ def test_columns_get_what_they_are_given(frame):
         ([("a", "student_t", ["city"])], "Column 'city' of X holds words"),
         ([("a", "bernoulli", ["city"])], "Column 'city' of X has 3 categories"),
         ([("a", "log_normal", ["visits"])], "Column 'visits' of X has 0"),
-        ([("a", "student_t", ["nowhere"])], "nowhere"),
+        ([("a", "student_t", ["nowhere"])], "not a column|nowhere"),
     ):
         with pytest.raises(ValueError, match=match):
             clone(vae).set_params(column_likelihoods=wrong).fit(frame)
@@ -351,7 +351,7 @@ def test_bad_tables_are_refused(frame, fitted):
     with pytest.raises(ValueError, match="unseen category 'worst'"):
         fitted.transform(frame.assign(grade="worst"))
     with pytest.raises(TypeError, match="Sparse data was passed"):
-        vae.fit(sparse.eye_array(9).tocsr())
+        vae.fit(sparse.csr_matrix(np.eye(9)))
 
 
 def test_a_column_of_one_category(frame):
