@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from ._data.frames import in_precision, index_of, library_of
+from ._data.frames import columns_of, in_precision, index_of, library_of
 from ._data.mixed_table import decode_table, described, encode_table, fit_table
 from ._utils.validation import (
     canonical,
@@ -86,6 +86,8 @@ class Tables(BaseEstimator):
         else:
             if library_of(X):
                 refuse_repeated_names(X)
+            else:
+                columns_of(X)  # which refuses what is no table
             validate_data(self, X, reset=reset, skip_check_array=True)
         if reset:
             known = self._column_likelihoods()

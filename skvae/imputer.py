@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, MissingValues
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._data.frames import TEXT, columns_of, library_of, with_columns
+from ._data.frames import TEXT, columns_of, has_words, library_of, with_columns
 from ._utils.typing import RandomState, Table
 from ._utils.validation import float_dtypes, from_torch
 from .vae import VAETransformer
@@ -251,8 +251,7 @@ class VAEImputer(TransformerMixin, BaseEstimator):
         """A clone of the estimator that takes gaps, or the one for such columns."""
         if self.estimator is not None:
             return clone(self.estimator).set_params(missing_values="marginalize")
-        kinds = {column.kind for column in columns_of(X)} if library_of(X) else set()
-        likelihood = "mixed" if kinds & {TEXT, "bool"} else "auto"
+        likelihood = "mixed" if has_words(X) else "auto"
         return VAETransformer(
             UNITS,
             likelihood=likelihood,

@@ -15,6 +15,7 @@ from ._data.frames import (
     Column,
     columns_of,
     frame_of,
+    has_words,
     index_of,
     library_of,
 )
@@ -37,7 +38,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     Parameters
     ----------
     estimator : VAETransformer or None, default=None
-        What is fitted, a clone of it. None is ``VAETransformer(beta=30)``, which was
+        What is fitted, a clone of it. None is ``VAETransformer(beta=30)``, with
+        ``likelihood="mixed"`` for a table that has words or truths in it, which was
         best of several on tables whose outliers are far from other rows; where rows are
         odd only by how columns go together, a smaller ``beta`` is. Its
         parameters can be searched as ``estimator__latent_dim`` etc. Likelihoods without
@@ -239,9 +241,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
     def _fit(self, X: Table) -> np.ndarray:
         """Fit the model; the scores of the training rows."""
         validate_data(self, X, reset=True, skip_check_array=True)
-        estimator = VAETransformer(beta=30.0)
         if self.estimator is not None:
             estimator = clone(self.estimator)
+        else:
+            likelihood = "mixed" if has_words(X) else "auto"
+            estimator = VAETransformer(beta=30.0, likelihood=likelihood)
         if self.random_state is not None and estimator.random_state is None:
             estimator.set_params(random_state=self.random_state)
         # Coarse units, or none, are what this asks for.

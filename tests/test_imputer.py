@@ -184,3 +184,11 @@ def test_the_network_and_the_linear_model_are_stacked():
     assert shares[1] > 0.5
     words = pd.DataFrame({"w": ["a", "b", None] * 30, "x": rng.randn(90)})
     assert VAEImputer(random_state=0).fit(words).network_share_ == 1.0
+
+
+def test_arrays_of_objects():
+    X = np.array([["a", 1.0], ["b", None], [None, 2.0], ["a", 3.0]] * 20, dtype=object)
+    filled = VAEImputer(random_state=0).fit_transform(X)
+    assert filled.dtype == object
+    assert set(filled[:, 0]) == {"a", "b"}
+    assert all(isinstance(value, float) for value in filled[:, 1])

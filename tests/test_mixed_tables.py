@@ -339,6 +339,12 @@ def test_bad_tables_are_refused(frame, fitted):
         vae.fit(names)
     with pytest.warns(UserWarning, match="Column 'id' of X has 300 categories in 300"):
         clone(vae).set_params(max_epochs=1).fit(names[:300])
+    with pytest.raises(TypeError, match=r"X is a dict: pass a frame of it"):
+        vae.fit(frame.to_dict("list"))
+    with pytest.raises(ValueError, match="Reshape your data"):
+        fitted.transform(frame.iloc[0])
+    with pytest.raises(ValueError, match=r"likelihood='mixed'\) takes it as it is"):
+        VAETransformer(**QUICK).fit(frame[["city"]])
     # At transform.
     with pytest.raises(ValueError, match="same order"):
         fitted.transform(frame[frame.columns[::-1]])

@@ -153,3 +153,14 @@ def test_bad_input_is_refused(rows):
             VAEOutlierDetector(**params).fit(rows[0])
     with pytest.raises(ValueError, match="contains NaN"):
         VAEOutlierDetector(VAE).fit(np.full((9, 2), np.nan))
+
+
+def test_words_are_taken_by_default():
+    words = np.array(["a", "b"] * 40)
+    frame = pd.DataFrame({"w": words, "x": np.where(words == "a", 1.0, -1.0)})
+    detector = VAEOutlierDetector(random_state=0).fit(frame)
+    assert detector.estimator_.likelihood == "mixed"
+    objects = np.array([["a", 1.0], ["b", 2.0]] * 30, dtype=object)
+    assert VAEOutlierDetector(random_state=0).fit(objects).predict(objects).shape == (
+        60,
+    )

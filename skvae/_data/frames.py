@@ -6,7 +6,7 @@ imported before one of its frames is there.
 
 import datetime
 import numbers
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -69,6 +69,16 @@ def index_of(X) -> Any:
     return X.index if library_of(X) == "pandas" else None
 
 
+def has_words(X: Any) -> bool:
+    """Whether a frame, or an array of objects, has columns that hold no numbers."""
+    if (
+        not library_of(X)
+        and getattr(getattr(X, "dtype", None), "kind", "f") not in "OUS"
+    ):
+        return False
+    return any(column.kind in (TEXT, BOOL) for column in columns_of(X))
+
+
 def in_precision(table: Any, dtype: np.dtype) -> Any:
     """An array of numbers in a precision; any other table as it is."""
     is_array = isinstance(table, np.ndarray) and table.dtype != object
@@ -96,6 +106,8 @@ def columns_of(X) -> list[Column]:
 def _of_array(X) -> list[Column]:
     if sparse.issparse(X):
         X = X.toarray()
+    if isinstance(X, Mapping):
+        raise TypeError("X is a dict: pass a frame of it, pandas.DataFrame(X).")
     table = X if isinstance(X, np.ndarray) else np.asarray(X, dtype=object)
     if table.ndim != 2:
         raise ValueError(

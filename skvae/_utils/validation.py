@@ -63,7 +63,8 @@ def refuse_columns(X) -> None:
         if kind.startswith(_TEXT) and _has_text(X[name]):
             raise ValueError(
                 f"Column {name!r} of X holds text ({dtype}): encode it first, with an "
-                "OneHotEncoder or an OrdinalEncoder, or leave it out."
+                "OneHotEncoder or an OrdinalEncoder, or leave it out; "
+                "VAETransformer(likelihood='mixed') takes it as it is."
             )
 
 
