@@ -222,6 +222,7 @@ def as_tensor_with_duplicates(S):
     return torch.sparse_coo_tensor(*parts, S.shape, check_invariants=True)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support:UserWarning")
 @pytest.mark.parametrize("Estimator", [VAETransformer, AETransformer])
 @pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr", "tensor"])
 def test_entries_that_are_stored_twice_add_up(twice, kind, Estimator, quick):
