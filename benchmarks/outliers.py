@@ -67,6 +67,9 @@ def of_detector(make: Callable[[int], Any]):
 
 CONTENDERS: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
     "skvae": of_detector(lambda seed: VAEOutlierDetector(random_state=seed)),
+    "skvae, trim=0": of_detector(
+        lambda seed: VAEOutlierDetector(trim=0.0, random_state=seed)
+    ),
     "skvae, trim=0.1": of_detector(
         lambda seed: VAEOutlierDetector(trim=0.1, random_state=seed)
     ),

@@ -29,11 +29,12 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
 
     Fitted to rows among which outliers may be, without being told which. A network
     that explains its training rows as well as it can explains outliers, too, which is
-    what makes autoencoders worse at this than PCA [1]_. Two things are against that:
+    what makes autoencoders worse at this than PCA [1]_. Three things are against that:
     units pay ``beta=30`` times for what they know of a row, so that few odd rows are no
-    use to them; and the score is the mean of the log-densities of the network and of
-    the linear model that its training began at (factor analysis, of which one is worse
-    where the other is better): a row has to be likely in both.
+    use to them; the hundredth of the rows that scores lowest is left out of a second
+    fit; and the score is the mean of the log-densities of the network and of the linear
+    model that its training began at (factor analysis, of which one is worse where the
+    other is better): a row has to be likely in both.
 
     Parameters
     ----------
@@ -49,11 +50,11 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         outliers. "auto" takes those below the lower fence of Tukey's boxplot: one and a
         half times the distance of the quartiles of the training rows' scores below the
         first.
-    trim : float, default=0.0
+    trim : float, default=0.01
         Share of the training rows, in [0, 0.5), that is left out of a second fit: those
-        with the lowest score in the first (a concentration step [2]_). It takes another
-        fit, and helps where outliers are a crowd of their own; where ordinary rows have
-        long tails it takes these for outliers.
+        with the lowest score in the first (a concentration step [2]_). More helps where
+        outliers are a crowd of their own; where ordinary rows have long tails it takes
+        these for outliers. 0 is one fit.
     random_state : int, RandomState instance or None, default=None
         Of the fit, where the estimator has none of its own.
 
@@ -110,7 +111,7 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         estimator: Any = None,
         *,
         contamination: float | str = "auto",
-        trim: float = 0.0,
+        trim: float = 0.01,
         random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
@@ -252,8 +253,8 @@ class VAEOutlierDetector(OutlierMixin, BaseEstimator):
         estimator._warns_of_collapse = False
         self.estimator_ = estimator.fit(X)
         scores = _scores(self.estimator_, X)
-        if self.trim > 0.0:
-            n_kept = max(2, len(scores) - int(self.trim * len(scores)))
+        n_kept = max(2, len(scores) - int(self.trim * len(scores)))
+        if n_kept < len(scores):
             kept = np.sort(np.argsort(-scores, kind="stable")[:n_kept])
             estimator = clone(estimator)
             estimator._warns_of_collapse = False
