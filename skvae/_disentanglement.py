@@ -21,6 +21,7 @@ from ._evaluation.disentanglement import (
     importances_and_scores,
     in_bins,
     is_measured,
+    lead_of_best,
     modularity_of,
     mutual_informations,
     predictability,
@@ -264,9 +265,7 @@ def sap_score(
     found = predictability(
         Z, list(known.values()), estimator, private_generator(random_state)
     )
-    ordered = np.sort(found, axis=0)
-    second = ordered[-2] if len(ordered) > 1 else 0.0
-    return float((ordered[-1] - second).mean())
+    return float(lead_of_best(found).mean())
 
 
 @_validated(
@@ -463,11 +462,8 @@ def _columns(factors: Table) -> list[Column]:
 
 
 def _values(column: Column) -> np.ndarray:
-    if column.kind == TEXT:
-        missing = [value is None for value in column.values]
-    else:
-        missing = ~np.isfinite(column.values)
-    if np.any(missing):
+    missing = column.missing if column.kind == TEXT else ~np.isfinite(column.values)
+    if missing.any():
         raise ValueError(
             f"Factor {column.name} has values that are missing or infinite."
         )

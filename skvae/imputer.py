@@ -10,7 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods, Interval, MissingValues
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._data.frames import TEXT, columns_of, has_words, library_of, with_columns
+from ._data.frames import columns_of, has_words, library_of, with_columns
 from ._utils.typing import RandomState, Table
 from ._utils.validation import float_dtypes, from_torch
 from .vae import VAETransformer
@@ -306,13 +306,7 @@ def _missing(X: Any) -> np.ndarray:
     """Where a frame or an array has gaps, (n, D)."""
     if not library_of(X) and X.dtype.kind == "f":
         return np.isnan(X)
-    found = []
-    for column in columns_of(X):
-        if column.kind == TEXT:
-            found.append(np.array([value is None for value in column.values.tolist()]))
-        else:
-            found.append(np.isnan(column.values))
-    return np.stack(found, axis=1)
+    return np.stack([column.missing for column in columns_of(X)], axis=1)
 
 
 def _unmarked(X: Any, marked: Any) -> Any:

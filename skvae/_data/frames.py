@@ -55,6 +55,13 @@ class Column:
         """What messages call it."""
         return repr(self.name) if isinstance(self.name, str) else str(self.name)
 
+    @property
+    def missing(self) -> np.ndarray:
+        """Where values are missing, (n_rows,), bool."""
+        if self.kind == TEXT:
+            return np.array([value is None for value in self.values.tolist()], bool)
+        return np.isnan(self.values)
+
 
 def library_of(X) -> str:
     """What holds a table: "pandas", "polars", or "" for an array or lists."""

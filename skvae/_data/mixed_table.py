@@ -58,10 +58,10 @@ def fit_table(
             f"sample(s) and {len(columns)} feature(s) (shape=({len(X)}, "
             f"{len(columns)})) while a minimum of 1 is required by VAETransformer."
         )
-    given = _given(X, len(columns), column_likelihoods, known)
+    given = _given(X, column_likelihoods, known)
     fitted = []
     for j, column in enumerate(columns):
-        if all(value is None or value != value for value in column.values.tolist()):
+        if column.missing.all():
             raise ValueError(
                 f"Column {column.label} of X has no values: leave it out, since there "
                 "is nothing to learn of it."
@@ -71,7 +71,7 @@ def fit_table(
     return {"library": library_of(X), "columns": fitted}
 
 
-def _given(X, n_columns: int, column_likelihoods, known) -> dict[int, tuple[str, str]]:
+def _given(X, column_likelihoods, known) -> dict[int, tuple[str, str]]:
     """Of columns that the user has spoken of, a name and a likelihood."""
     found: dict[int, tuple[str, str]] = {}
     for entry in column_likelihoods or ():
@@ -114,8 +114,7 @@ def _fit_column(
     coded = column.kind == TEXT or likelihood == CATEGORICAL
     if not coded:
         if likelihood == ORDINAL:
-            observed = column.values[~np.isnan(column.values)]
-            fitted["levels"] = np.unique(observed).tolist()
+            fitted["levels"] = np.unique(column.values[~column.missing]).tolist()
         return fitted
     if likelihood not in (CATEGORICAL, BERNOULLI, ORDINAL):
         raise ValueError(
@@ -167,10 +166,7 @@ def _check_number(column: Column, values: list) -> None:
 
 def _counted(column: Column) -> tuple[list, list[int]]:
     """Categories, all that a type declares or those that came up, and how often."""
-    if column.kind == TEXT:
-        there = [value for value in column.values.tolist() if value is not None]
-    else:
-        there = [float(v) for v in column.values[~np.isnan(column.values)]]
+    there = column.values[~column.missing].tolist()
     if column.categories is not None:
         values = list(column.categories)
     else:
@@ -200,8 +196,7 @@ def encode_table(X, fitted: dict[str, Any]) -> np.ndarray:
 
 
 def _encoded(column: Column, fitted: dict[str, Any]) -> np.ndarray:
-    is_empty = column.kind != TEXT and bool(np.isnan(column.values).all())
-    if is_empty:
+    if column.kind != TEXT and column.missing.all():
         return np.full(len(column.values), np.nan)
     if (column.kind == TEXT) != (fitted["kind"] == TEXT):
         now, then = (
@@ -262,10 +257,7 @@ def fill_table(
     columns = []
     for own, column, of in zip(columns_of(X), values.T, fitted["columns"], strict=True):
         given = column if "categories" not in of else _decoded(column, of, random_state)
-        if own.kind == TEXT:
-            missing = np.array([value is None for value in own.values.tolist()])
-        else:
-            missing = np.isnan(own.values)
+        missing = own.missing
         filled = np.where(missing, given, own.values)
         if own.kind != of["kind"] and of["kind"] != TEXT:
             # Whole numbers with gaps are floats where types have no gaps.
@@ -340,15 +332,3 @@ def described(fitted: dict[str, Any]) -> str:
         own = likelihood if name == likelihood else f"{name} ({likelihood})"
         groups.append(f"{own} {some(columns)}")
     return "; ".join(groups)
-
-
-__all__ = [
-    "decode_table",
-    "described",
-    "encode_table",
-    "fill_table",
-    "fit_table",
-    "index_of",
-    "listed",
-    "parts_of",
-]

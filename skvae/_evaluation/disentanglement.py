@@ -97,9 +97,14 @@ def mutual_informations(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
 def gap_of(informations: np.ndarray, factors: np.ndarray) -> float:
     """Mutual information gap from :func:`mutual_informations`."""
     entropies = np.array([entropy(np.bincount(f)) for f in factors.T])
-    ordered = np.sort(informations, axis=0)
+    return float((lead_of_best(informations) / entropies).mean())
+
+
+def lead_of_best(scores: np.ndarray) -> np.ndarray:
+    """Of scores (k, F), by how much the best of every column beats the next, (F,)."""
+    ordered = np.sort(scores, axis=0)
     second = ordered[-2] if len(ordered) > 1 else 0.0
-    return float(((ordered[-1] - second) / entropies).mean())
+    return ordered[-1] - second
 
 
 def modularity_of(informations: np.ndarray) -> float:
@@ -315,6 +320,11 @@ def beta_vae_accuracy(
     return float(model.score(points[n_points:], which[n_points:]))
 
 
+def _is_alive(variance: np.ndarray) -> np.ndarray:
+    """Which codes of a variance (k,) are not constant."""
+    return variance > _DEAD * max(variance.max(), 1e-300)
+
+
 def factor_vae_accuracy(
     codes: np.ndarray,
     labels: np.ndarray,
@@ -324,7 +334,7 @@ def factor_vae_accuracy(
 ) -> float:
     """How often a majority vote tells, on other points, which factor rows share."""
     variance = codes.var(axis=0)
-    alive = np.flatnonzero(variance > _DEAD * max(variance.max(), 1e-300))
+    alive = np.flatnonzero(_is_alive(variance))
     if not len(alive):
         return 0.0
     scaled = codes[:, alive] / np.sqrt(variance[alive])
@@ -350,8 +360,7 @@ def gaussian_total_correlation(codes: np.ndarray) -> float:
 
     Infinite where a code is a linear function of others.
     """
-    variance = codes.var(axis=0)
-    alive = codes[:, variance > _DEAD * max(variance.max(), 1e-300)]
+    alive = codes[:, _is_alive(codes.var(axis=0))]
     if alive.shape[1] < 2:
         return 0.0
     values = np.linalg.eigvalsh(np.corrcoef(alive.T))

@@ -32,22 +32,33 @@ def importance_weighted_bound(
     ``noise`` are blocks of standard normal draws, (n_draws, n_rows, latent_dim), every
     row's its own. In model units.
     """
-    mean, log_var = network.encode(batch.inputs)
     log_sum: Tensor | None = None
     n_draws = 0
-    log_p = _log_p_of_codes(network, likelihood, batch)
-    for draws in noise:
-        z = draw_posterior(mean, log_var, draws)
-        # ln N(z; 0, I) - ln N(z; mean, var): the normalising constants cancel.
-        log_ratio = 0.5 * (draws.square() + log_var - z.square()).sum(dim=2)
-        block = torch.logsumexp(in_float64(log_ratio) + log_p(z), dim=0)
+    for _, log_weights in weighted_draws(network, likelihood, batch, noise):
+        block = torch.logsumexp(log_weights, dim=0)
         log_sum = block if log_sum is None else torch.logaddexp(log_sum, block)
-        n_draws += len(draws)
+        n_draws += len(log_weights)
     assert log_sum is not None
     constant = likelihood.nll_constant(batch.target, batch.mask)
     if isinstance(constant, Tensor):
         constant = in_float64(constant)
     return log_sum - constant - math.log(n_draws)
+
+
+def weighted_draws(
+    network: VAE, likelihood: Likelihood, batch: Minibatch, noise: Iterable[Tensor]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of codes (n_draws, n, k), and ``ln p(x, z) / q(z | x)`` (n_draws, n).
+
+    The latter in float64, and but for the constant of ``p(x | z)``.
+    """
+    mean, log_var = network.encode(batch.inputs)
+    log_p = _log_p_of_codes(network, likelihood, batch)
+    for draws in noise:
+        z = draw_posterior(mean, log_var, draws)
+        # ln N(z; 0, I) - ln N(z; mean, var): the normalising constants cancel.
+        log_ratio = 0.5 * (draws.square() + log_var - z.square()).sum(dim=2)
+        yield z, in_float64(log_ratio) + log_p(z)
 
 
 def _log_p_of_codes(

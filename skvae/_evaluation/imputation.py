@@ -17,9 +17,8 @@ from .._data.dataset import Minibatch
 from .._likelihoods.base import Likelihood
 from .._likelihoods.linear_model import LinearModel
 from .._nn.autoencoder import VAE
-from .._nn.posterior import draw_posterior
 from .._utils.device import in_float64
-from .importance import RowNoise
+from .importance import RowNoise, weighted_draws
 
 
 class WeightedCodes(NamedTuple):
@@ -124,19 +123,10 @@ class Imputer:
         return rows
 
     def _weighted_codes(self, batch: Minibatch) -> WeightedCodes:
-        posterior = self._network.encode(batch.inputs)
-        mean, log_var = posterior
-        codes, logs = [], []
-        for draws in self._noise.of_next(len(batch), batch.target):
-            z = draw_posterior(mean, log_var, draws)
-            # ln N(z; 0, I) - ln N(z; mean, var): the normalising constants cancel.
-            log_ratio = 0.5 * (draws.square() + log_var - z.square()).sum(dim=2)
-            for code, ratio in zip(z, log_ratio, strict=True):
-                raw = self._network.decode(code, batch.covariates)
-                nll = self._likelihood.nll_of_code(raw, batch.target, batch.mask)
-                logs.append(in_float64(ratio) - in_float64(nll))
-            codes.append(z)
-        log_weights = torch.stack(logs)
+        noise = self._noise.of_next(len(batch), batch.target)
+        blocks = list(weighted_draws(self._network, self._likelihood, batch, noise))
+        codes, logs = zip(*blocks, strict=True)
+        log_weights = torch.cat(logs)
         total = torch.logsumexp(log_weights, dim=0)
         constant = self._likelihood.nll_constant(batch.target, batch.mask)
         evidence = total - math.log(len(log_weights)) - constant

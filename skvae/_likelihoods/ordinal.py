@@ -80,8 +80,7 @@ class Ordinal(Likelihood):
     _edges: Tensor
     _inner: Tensor
     _is_step: Tensor
-    _firsts: Tensor
-    _with_thresholds: Tensor
+    _first_of: Tensor
     _lower: Tensor
     _level_owner: Tensor
 
@@ -121,8 +120,7 @@ class Ordinal(Likelihood):
             "edges": edges,
             "inner": edges[owner] + 1 + within,
             "is_step": within > 0,
-            "firsts": np.flatnonzero(within == 0),
-            "with_thresholds": np.flatnonzero(sizes > 1),
+            "first_of": np.arange(len(owner)) - within,
             "lower": (edges.repeat(sizes) + _places(sizes)),
             "level_owner": np.arange(self.n_features).repeat(sizes),
         }
@@ -244,17 +242,13 @@ class Ordinal(Likelihood):
         steps = torch.zeros(len(self._owner), dtype=torch.float64, device=self._device)
         widths = _bounded_exp(self.log_steps).clamp(min=LEAST_STEP)
         above = steps.masked_scatter(self._is_step, widths).cumsum(0)
-        above = above - above[self._firsts][self._rank_of_owner()]
+        above = above - above[self._first_of]
         at = self.first[self._owner] + above
         return at * _bounded_exp(self.log_spread)[self._owner]
 
     @property
     def _device(self) -> torch.device:
         return self.first.device
-
-    def _rank_of_owner(self) -> Tensor:
-        """Of every threshold, the number of its column among those that have any."""
-        return torch.bucketize(self._owner, self._with_thresholds)
 
     def bounds(self) -> Tensor:
         """Thresholds with an edge on both sides of every column's, (n_bounds,)."""
@@ -309,12 +303,15 @@ class Ordinal(Likelihood):
             parameter.grad.copy_(slope)
         return nats.sum() / n_seen, gradient.div_(n_seen)
 
+    def _below_and_upto(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities of less than every level, and of no more, (n, n_levels)."""
+        bounds, raw_of = self.bounds().to(raw), raw.index_select(1, self._level_owner)
+        below = torch.sigmoid(bounds[self._lower] - raw_of)
+        return below, torch.sigmoid(bounds[self._lower + 1] - raw_of)
+
     def level_probabilities(self, raw: Tensor) -> Tensor:
         """Of every level, columns' side by side, (n, n_levels)."""
-        bounds, raw_of = self.bounds().to(raw), raw.index_select(1, self._level_owner)
-        below, upto = (
-            torch.sigmoid(bounds[at] - raw_of) for at in (self._lower, self._lower + 1)
-        )
+        below, upto = self._below_and_upto(raw)
         return upto - below
 
     def mean(self, raw: Tensor, covariates: Covariates = NONE) -> Tensor:
@@ -343,10 +340,7 @@ class Ordinal(Likelihood):
 
     def output_metric(self, raw: Tensor) -> Tensor:
         """Fisher's: the mean square of the derivative by raw."""
-        bounds, raw_of = self.bounds().to(raw), raw.index_select(1, self._level_owner)
-        below, upto = (
-            torch.sigmoid(bounds[at] - raw_of) for at in (self._lower, self._lower + 1)
-        )
+        below, upto = self._below_and_upto(raw)
         weighted = (upto - below) * (1.0 - upto - below).square()
         found = raw.new_zeros(raw.shape)
         return found.index_add_(1, self._level_owner, weighted)
